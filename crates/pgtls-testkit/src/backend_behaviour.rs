@@ -1,0 +1,67 @@
+//! What a fake backend can be told to do.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use crate::flood::Flood;
+
+/// How the backend answers an SSLRequest.
+#[derive(Debug, Clone)]
+pub enum EncryptionAnswer {
+    /// `N`; the session goes on in plaintext.
+    Refuse,
+    /// `S`, then a TLS handshake.
+    Accept(Arc<ServerConfig>),
+    /// No SSLRequest is waited for: TLS from the first byte.
+    Direct(Arc<ServerConfig>),
+    /// `S` and these bytes in one write, then a TLS handshake (the CVE-2021-23222 class).
+    AcceptStuffed(Arc<ServerConfig>, Vec<u8>),
+    /// These bytes in place of an answer, then FIN.
+    Raw(Vec<u8>),
+    /// Nothing, ever; the connection stays open.
+    Silence,
+    /// A close without an answer.
+    Close,
+}
+
+/// What the backend does once it has read the StartupMessage.
+#[derive(Debug, Clone)]
+pub enum BackendBehaviour {
+    /// Login, then every byte comes back; EOF is answered by EOF.
+    Echo,
+    /// Login, then everything is read and counted; EOF is answered by EOF.
+    Discard,
+    /// Login; the first bytes start a COPY out, then everything is read.
+    CopyOutFlood(Flood),
+    /// Login, then the backend ends its own direction and goes on reading.
+    HalfClose,
+    /// Login, then everything is read; these bytes are the answer to EOF, then EOF.
+    AnswerAfterEof(Vec<u8>),
+    /// Login; the first bytes are answered by these, then everything is read.
+    Answer(Vec<u8>),
+    /// Login; the first bytes are answered by a reset (RST).
+    AbruptReset,
+    /// Login; the first bytes are answered by FIN without close_notify.
+    TruncateTls,
+    /// Login, then nothing is read, ever.
+    NeverRead,
+    /// These bytes (an ErrorResponse, say) in place of a login, then EOF.
+    RefuseLogin(Vec<u8>),
+    /// AuthenticationSASL with these mechanisms, then everything is read.
+    OfferSasl(Vec<&'static str>),
+    /// No answer to the StartupMessage; everything is read.
+    SilentLogin,
+    /// A close in place of a login.
+    CloseAtStartup,
+}
+
+impl BackendBehaviour {
+    /// Whether AuthenticationOk, the parameters, the key and ReadyForQuery are sent first.
+    pub(crate) fn logs_in(&self) -> bool {
+        !matches!(
+            self,
+            Self::RefuseLogin(_) | Self::OfferSasl(_) | Self::SilentLogin | Self::CloseAtStartup
+        )
+    }
+}

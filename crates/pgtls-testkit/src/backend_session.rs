@@ -1,0 +1,277 @@
+//! One connection of a fake backend: negotiation, login, and the scripted behaviour.
+
+use std::io;
+use std::sync::Arc;
+
+use pgtls_wire::{Parsed, StartupPacket, parse_startup_packet};
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+
+use crate::backend_behaviour::{BackendBehaviour, EncryptionAnswer};
+use crate::connection::{Connection, Ending};
+use crate::flood::Flood;
+use crate::messages::{
+    authentication_ok, authentication_sasl, backend_key_data, parameter_status, ready_for_query,
+};
+use crate::session_record::{CancelSeen, Recorder, TlsSeen};
+use crate::transport::Transport;
+
+/// What every connection of one backend does.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    pub(crate) encryption: EncryptionAnswer,
+    pub(crate) behaviour: BackendBehaviour,
+    pub(crate) process_id: u32,
+    pub(crate) secret_key: Vec<u8>,
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(transport: Transport, script: Arc<Script>, recorder: Recorder) {
+    let session = Session { script, recorder };
+    if let Err(error) = session.run(transport).await {
+        let ending = Ending::from(&error);
+        session.recorder.update(|record| {
+            record.ending.get_or_insert(ending);
+        });
+    }
+    session.recorder.update(|record| record.is_closed = true);
+}
+
+struct Session {
+    script: Arc<Script>,
+    recorder: Recorder,
+}
+
+impl Session {
+    async fn run(&self, transport: Transport) -> io::Result<()> {
+        let mut connection = match &self.script.encryption {
+            EncryptionAnswer::Direct(config) => self.accept_tls(transport, config).await?,
+            EncryptionAnswer::Refuse
+            | EncryptionAnswer::Accept(_)
+            | EncryptionAnswer::AcceptStuffed(..)
+            | EncryptionAnswer::Raw(_)
+            | EncryptionAnswer::Silence
+            | EncryptionAnswer::Close => Connection::Plain(transport),
+        };
+        loop {
+            let bytes = read_startup_packet(&mut connection).await?;
+            match startup_packet(&bytes)? {
+                StartupPacket::SslRequest => {
+                    self.recorder.update(|record| record.saw_ssl_request = true);
+                    match self.answer_ssl_request(connection).await? {
+                        Some(next) => connection = next,
+                        None => return Ok(()),
+                    }
+                }
+                StartupPacket::GssEncRequest => connection.write_all(b"N").await?,
+                StartupPacket::CancelRequest(cancel) => {
+                    let seen = CancelSeen {
+                        process_id: cancel.process_id,
+                        secret_key: cancel.secret_key.to_vec(),
+                    };
+                    self.recorder
+                        .update(|record| record.cancel_request = Some(seen));
+                    return connection.shutdown().await;
+                }
+                StartupPacket::StartupMessage(_) => {
+                    self.recorder
+                        .update(|record| record.startup_packet = Some(bytes.clone()));
+                    return self.behave(connection).await;
+                }
+            }
+        }
+    }
+
+    /// `None` when the answer ends the connection.
+    async fn answer_ssl_request(&self, connection: Connection) -> io::Result<Option<Connection>> {
+        let Connection::Plain(mut transport) = connection else {
+            return Err(io::Error::other("an SSLRequest inside TLS"));
+        };
+        match &self.script.encryption {
+            EncryptionAnswer::Refuse => {
+                transport.write_all(b"N").await?;
+                Ok(Some(Connection::Plain(transport)))
+            }
+            EncryptionAnswer::Accept(config) => {
+                transport.write_all(b"S").await?;
+                self.accept_tls(transport, config).await.map(Some)
+            }
+            EncryptionAnswer::AcceptStuffed(config, stuffed) => {
+                transport
+                    .write_all(&[b"S", stuffed.as_slice()].concat())
+                    .await?;
+                self.accept_tls(transport, config).await.map(Some)
+            }
+            EncryptionAnswer::Raw(bytes) => {
+                transport.write_all(bytes).await?;
+                let mut connection = Connection::Plain(transport);
+                connection.shutdown().await?;
+                self.read_to_end(&mut connection).await;
+                Ok(None)
+            }
+            EncryptionAnswer::Silence => {
+                self.read_to_end(&mut Connection::Plain(transport)).await;
+                Ok(None)
+            }
+            EncryptionAnswer::Close => Ok(None),
+            EncryptionAnswer::Direct(_) => Err(io::Error::other("an SSLRequest inside TLS")),
+        }
+    }
+
+    async fn accept_tls(
+        &self,
+        transport: Transport,
+        config: &Arc<ServerConfig>,
+    ) -> io::Result<Connection> {
+        let accepted = TlsAcceptor::from(Arc::clone(config))
+            .accept(transport)
+            .await;
+        let stream = accepted.inspect_err(|error| {
+            self.recorder
+                .update(|record| record.tls_error = Some(error.to_string()));
+        })?;
+        let connection = Connection::Tls(Box::new(stream.into()));
+        self.recorder
+            .update(|record| record.tls = TlsSeen::of(&connection));
+        Ok(connection)
+    }
+
+    async fn behave(&self, mut connection: Connection) -> io::Result<()> {
+        let behaviour = &self.script.behaviour;
+        if behaviour.logs_in() {
+            connection.write_all(&self.login()).await?;
+            connection.flush().await?;
+        }
+        match behaviour {
+            BackendBehaviour::Discard | BackendBehaviour::SilentLogin => {}
+            BackendBehaviour::Echo => self.echo(&mut connection).await?,
+            BackendBehaviour::CopyOutFlood(flood) => {
+                self.read_once(&mut connection).await;
+                send_flood(&mut connection, *flood).await?;
+            }
+            BackendBehaviour::HalfClose => connection.shutdown().await?,
+            BackendBehaviour::AnswerAfterEof(bytes) => {
+                self.read_to_end(&mut connection).await;
+                connection.write_all(bytes).await?;
+            }
+            BackendBehaviour::Answer(bytes) => {
+                self.read_once(&mut connection).await;
+                connection.write_all(bytes).await?;
+            }
+            BackendBehaviour::AbruptReset => {
+                self.read_once(&mut connection).await;
+                return connection.transport().reset_on_drop();
+            }
+            BackendBehaviour::TruncateTls => {
+                self.read_once(&mut connection).await;
+                connection.fin_without_close_notify().await?;
+                self.read_to_end(&mut connection).await;
+                return Ok(());
+            }
+            BackendBehaviour::NeverRead => std::future::pending().await,
+            BackendBehaviour::RefuseLogin(bytes) => {
+                connection.write_all(bytes).await?;
+                connection.shutdown().await?;
+            }
+            BackendBehaviour::OfferSasl(mechanisms) => {
+                connection
+                    .write_all(&authentication_sasl(mechanisms))
+                    .await?;
+            }
+            BackendBehaviour::CloseAtStartup => return Ok(()),
+        }
+        self.finish(connection).await
+    }
+
+    /// Reads to the end of the peer's direction, then ends ours.
+    async fn finish(&self, mut connection: Connection) -> io::Result<()> {
+        connection.flush().await?;
+        self.read_to_end(&mut connection).await;
+        connection.shutdown().await
+    }
+
+    fn login(&self) -> Vec<u8> {
+        let script = &self.script;
+        let mut bytes = authentication_ok();
+        for (name, value) in &script.parameters {
+            bytes.extend(parameter_status(name, value));
+        }
+        bytes.extend(backend_key_data(script.process_id, &script.secret_key));
+        bytes.extend(ready_for_query());
+        bytes
+    }
+
+    async fn echo(&self, connection: &mut Connection) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Some(bytes) = self.read_into(connection, &mut buffer).await {
+            connection.write_all(bytes).await?;
+            connection.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn read_to_end(&self, connection: &mut Connection) {
+        let mut buffer = vec![0; 64 * 1024];
+        while self.read_into(connection, &mut buffer).await.is_some() {}
+    }
+
+    async fn read_once(&self, connection: &mut Connection) {
+        let mut buffer = vec![0; 64 * 1024];
+        self.read_into(connection, &mut buffer).await;
+    }
+
+    /// Reads and records; `None` at the end, which is recorded as well. Reads nothing behind it.
+    async fn read_into<'a>(
+        &self,
+        connection: &mut Connection,
+        buffer: &'a mut [u8],
+    ) -> Option<&'a [u8]> {
+        let count = match connection.read_some(buffer).await {
+            Ok(count) => count,
+            Err(ending) => {
+                self.recorder.update(|record| {
+                    record.ending.get_or_insert(ending);
+                });
+                return None;
+            }
+        };
+        let bytes = buffer.get(..count)?;
+        self.recorder.received(bytes);
+        Some(bytes)
+    }
+}
+
+async fn send_flood(connection: &mut Connection, flood: Flood) -> io::Result<()> {
+    let mut batch = Flood::prologue();
+    for index in 0..flood.rows {
+        batch.extend(flood.row(index));
+        if batch.len() >= 256 * 1024 {
+            connection.write_all(&batch).await?;
+            batch.clear();
+        }
+    }
+    batch.extend(flood.epilogue());
+    connection.write_all(&batch).await?;
+    connection.flush().await
+}
+
+/// Reads one start-up packet and not a byte more.
+async fn read_startup_packet(connection: &mut Connection) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    connection.read_exact(&mut bytes).await?;
+    loop {
+        match parse_startup_packet(&bytes).map_err(io::Error::other)? {
+            Parsed::Packet { .. } => return Ok(bytes),
+            Parsed::Incomplete => bytes.push(connection.read_u8().await?),
+        }
+    }
+}
+
+fn startup_packet(bytes: &[u8]) -> io::Result<StartupPacket<'_>> {
+    match parse_startup_packet(bytes).map_err(io::Error::other)? {
+        Parsed::Packet { packet, .. } => Ok(packet),
+        Parsed::Incomplete => Err(io::Error::other("an incomplete packet")),
+    }
+}
