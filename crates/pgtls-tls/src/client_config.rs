@@ -1,0 +1,207 @@
+//! From a backend's options to a `rustls::ClientConfig`, and from its address to the name its certificate must hold.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
+
+use crate::chain::Roots;
+use crate::config_key as keys;
+use crate::error::TlsConfigError;
+use crate::identity::{Identity, IdentityKeys};
+use crate::leaf::LeafInfo;
+use crate::name_check::check_name;
+use crate::options::{BackendTlsOptions, BackendVerification, RootCert};
+use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::server_config::first;
+use crate::verifier::{BackendTrust, BackendVerifier};
+
+/// The protocol name `PostgreSQL` has registered (RFC 7301); libpq offers it on every TLS connection.
+pub const POSTGRESQL_ALPN: &[u8] = b"postgresql";
+
+/// What a backend connection needs to speak TLS; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ClientTls {
+    /// Shared by every connection dialled under it.
+    pub config: Arc<ClientConfig>,
+    /// How much of the backend's certificate the configuration checks.
+    pub verification: BackendVerification,
+    /// The certificate shown when the backend asks for one.
+    pub leaf_info: Option<LeafInfo>,
+}
+
+/// Whom a backend connection dials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendHost<'a> {
+    /// A DNS name or an IP address, without a port.
+    Tcp(&'a str),
+    /// The path of a unix socket.
+    Unix(&'a str),
+}
+
+impl ClientTls {
+    /// The name rustls is given for `host`: what is sent as SNI, and what verify-full compares.
+    pub fn server_name(
+        &self,
+        host: BackendHost<'_>,
+    ) -> Result<ServerName<'static>, TlsConfigError> {
+        server_name(self.verification, host)
+    }
+
+    /// Whether verify-full accepted `leaf` for `host` by its subject's CN alone, which deserves a warning.
+    #[must_use]
+    pub fn used_common_name(&self, leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
+        self.verification == BackendVerification::Full
+            && check_name(leaf, host).is_ok_and(|found| found.used_common_name)
+    }
+}
+
+/// The name rustls is given for `host` under `verification`; an error where verify-full has nothing to compare.
+pub fn server_name(
+    verification: BackendVerification,
+    host: BackendHost<'_>,
+) -> Result<ServerName<'static>, TlsConfigError> {
+    match host {
+        BackendHost::Tcp(host) => {
+            ServerName::try_from(host.to_owned()).map_err(|_| TlsConfigError::HostInvalid {
+                key: keys::BACKEND_ADDRESS,
+                host: host.to_owned(),
+            })
+        }
+        BackendHost::Unix(path) if verification == BackendVerification::Full => {
+            Err(TlsConfigError::UnixSocketUnnameable {
+                key: keys::BACKEND_ADDRESS,
+                path: path.to_owned(),
+            })
+        }
+        // rustls wants a name; an address is never sent as SNI, and nothing compares it here.
+        BackendHost::Unix(_) => Ok(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([
+            127, 0, 0, 1,
+        ])))),
+    }
+}
+
+/// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
+pub fn build_client_config(options: &BackendTlsOptions) -> Result<ClientTls, TlsConfigError> {
+    let (_, result) = assemble(options);
+    result.map_err(first)
+}
+
+/// Builds the configuration, or collects every problem; the identity, if it could be loaded, comes either way.
+pub(crate) fn assemble(
+    options: &BackendTlsOptions,
+) -> (Option<Identity>, Result<ClientTls, Vec<TlsConfigError>>) {
+    let mut problems = Vec::new();
+    let policy = resolve_policy(options, &mut problems);
+    let identity = load_identity(options, &policy, &mut problems);
+    let trust = match load_trust(options) {
+        Ok(trust) => trust,
+        Err(problem) => {
+            problems.push(problem);
+            return (identity, Err(problems));
+        }
+    };
+    if !problems.is_empty() {
+        return (identity, Err(problems));
+    }
+    let result = finish(options, &policy, identity.as_ref(), trust).map_err(|error| vec![error]);
+    (identity, result)
+}
+
+fn resolve_policy(options: &BackendTlsOptions, problems: &mut Vec<TlsConfigError>) -> Policy {
+    let request = PolicyRequest {
+        min_version: options.min_version,
+        max_version: options.max_version,
+        ciphers: &[],
+        groups: &[],
+        side: PolicySide::Backend,
+    };
+    request.resolve().unwrap_or_else(|found| {
+        problems.extend(found);
+        Policy::default()
+    })
+}
+
+fn load_identity(
+    options: &BackendTlsOptions,
+    policy: &Policy,
+    problems: &mut Vec<TlsConfigError>,
+) -> Option<Identity> {
+    let (certificate, key) = match (&options.cert_file, &options.key_file) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return None,
+        (certificate, key) => {
+            problems.push(TlsConfigError::FilesUnpaired {
+                key: if key.is_none() {
+                    keys::BACKEND_KEY
+                } else {
+                    keys::BACKEND_CERT
+                },
+                certificates: usize::from(certificate.is_some()),
+                keys: usize::from(key.is_some()),
+            });
+            return None;
+        }
+    };
+    Identity::load(IdentityKeys::BACKEND, certificate, key, &policy.provider)
+        .map_err(|found| problems.extend(found))
+        .ok()
+}
+
+fn load_trust(options: &BackendTlsOptions) -> Result<BackendTrust, TlsConfigError> {
+    match options.verification {
+        BackendVerification::None => Ok(BackendTrust::Anyone),
+        BackendVerification::Ca if options.root_cert == Some(RootCert::System) => {
+            Err(TlsConfigError::SystemRootsNeedNames {
+                key: keys::BACKEND_SSLMODE,
+            })
+        }
+        BackendVerification::Ca => load_roots(options).map(BackendTrust::Chain),
+        BackendVerification::Full => load_roots(options).map(BackendTrust::ChainAndName),
+    }
+}
+
+fn load_roots(options: &BackendTlsOptions) -> Result<Roots, TlsConfigError> {
+    match &options.root_cert {
+        None => Err(TlsConfigError::RootsMissing {
+            key: keys::BACKEND_ROOT,
+        }),
+        Some(RootCert::System) => Roots::from_system(),
+        Some(RootCert::File(path)) => Roots::from_file(keys::BACKEND_ROOT, path),
+    }
+}
+
+fn finish(
+    options: &BackendTlsOptions,
+    policy: &Policy,
+    identity: Option<&Identity>,
+    trust: BackendTrust,
+) -> Result<ClientTls, TlsConfigError> {
+    let verifier = BackendVerifier::new(trust, Arc::clone(&policy.provider));
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&policy.provider))
+        .with_protocol_versions(&policy.versions)
+        .map_err(|source| TlsConfigError::Refused {
+            key: keys::BACKEND_SSLMODE,
+            source,
+        })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+            Arc::clone(&identity.certified_key),
+        ))),
+    };
+    config.alpn_protocols = vec![POSTGRESQL_ALPN.to_vec()];
+    config.enable_sni = options.send_server_name;
+    // No resumption yet, as with libpq.
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(ClientTls {
+        config: Arc::new(config),
+        verification: options.verification,
+        leaf_info: identity.map(|identity| identity.leaf.clone()),
+    })
+}

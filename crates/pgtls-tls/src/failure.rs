@@ -1,0 +1,351 @@
+//! [`TlsFailure`]: why TLS with a peer failed, as a closed reason for metrics and logs, and the alert that went along.
+
+use std::fmt;
+
+use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+use crate::alert::alert_of;
+pub use crate::alert::{AlertDirection, TlsAlert};
+
+/// Why TLS with a peer failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFailure {
+    /// The reason, bounded.
+    pub reason: TlsFailureReason,
+    /// The fatal alert sent or received, if there was one.
+    pub alert: Option<TlsAlert>,
+    /// The library's own words, for the log.
+    pub message: String,
+}
+
+/// The reasons there are; [`TlsFailureReason::as_str`] is the label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsFailureReason {
+    /// Both sides share no protocol version.
+    NoSharedVersion,
+    /// Both sides share no cipher suite.
+    NoSharedCipher,
+    /// Both sides share no key exchange group.
+    NoSharedGroup,
+    /// Both sides share no signature scheme.
+    NoSharedSignatureScheme,
+    /// The peer lacks another feature that is needed.
+    PeerIncompatible,
+    /// The peer's certificate doesn't chain to a trusted root.
+    UnknownCa,
+    /// The peer's certificate, or its root, is past its dates.
+    CertificateExpired,
+    /// The peer's certificate is before its dates.
+    CertificateNotYetValid,
+    /// The peer's certificate names other hosts.
+    NameMismatch,
+    /// The peer's certificate is revoked, or whether it is can't be told.
+    Revoked,
+    /// The peer's certificate is unusable for another reason.
+    BadCertificate,
+    /// The client showed no certificate where one is demanded.
+    CertificateRequired,
+    /// Both sides share no application protocol (ALPN).
+    NoApplicationProtocol,
+    /// What came was not TLS.
+    NotTls,
+    /// A record could not be decrypted, or a signature or Finished was wrong.
+    DecryptError,
+    /// The peer ended the handshake with an alert.
+    PeerAlert,
+    /// The peer broke the protocol.
+    PeerMisbehaved,
+    /// The fault is on our side.
+    Internal,
+}
+
+impl TlsFailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 18] = [
+        Self::NoSharedVersion,
+        Self::NoSharedCipher,
+        Self::NoSharedGroup,
+        Self::NoSharedSignatureScheme,
+        Self::PeerIncompatible,
+        Self::UnknownCa,
+        Self::CertificateExpired,
+        Self::CertificateNotYetValid,
+        Self::NameMismatch,
+        Self::Revoked,
+        Self::BadCertificate,
+        Self::CertificateRequired,
+        Self::NoApplicationProtocol,
+        Self::NotTls,
+        Self::DecryptError,
+        Self::PeerAlert,
+        Self::PeerMisbehaved,
+        Self::Internal,
+    ];
+
+    /// The label, in snake case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSharedVersion => "no_shared_version",
+            Self::NoSharedCipher => "no_shared_cipher",
+            Self::NoSharedGroup => "no_shared_group",
+            Self::NoSharedSignatureScheme => "no_shared_signature_scheme",
+            Self::PeerIncompatible => "peer_incompatible",
+            Self::UnknownCa => "unknown_ca",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateNotYetValid => "certificate_not_yet_valid",
+            Self::NameMismatch => "name_mismatch",
+            Self::Revoked => "revoked",
+            Self::BadCertificate => "bad_certificate",
+            Self::CertificateRequired => "certificate_required",
+            Self::NoApplicationProtocol => "no_application_protocol",
+            Self::NotTls => "not_tls",
+            Self::DecryptError => "decrypt_error",
+            Self::PeerAlert => "peer_alert",
+            Self::PeerMisbehaved => "peer_misbehaved",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the peer caused it (pgtls' own fault otherwise).
+    #[must_use]
+    pub const fn is_peer_fault(self) -> bool {
+        !matches!(self, Self::Internal)
+    }
+}
+
+impl From<&Error> for TlsFailure {
+    fn from(error: &Error) -> Self {
+        Self {
+            reason: reason(error),
+            alert: alert_of(error),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<Error> for TlsFailure {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for TlsFailure {}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is left of a non-exhaustive enum is our own fault"
+)]
+fn reason(error: &Error) -> TlsFailureReason {
+    match error {
+        Error::AlertReceived(_) => TlsFailureReason::PeerAlert,
+        Error::InvalidCertificate(error) => certificate_reason(error),
+        Error::PeerIncompatible(why) => incompatible_reason(why),
+        Error::PeerMisbehaved(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerSentOversizedRecord => TlsFailureReason::PeerMisbehaved,
+        Error::InvalidMessage(why) => message_reason(*why),
+        Error::NoCertificatesPresented => TlsFailureReason::CertificateRequired,
+        Error::NoApplicationProtocol => TlsFailureReason::NoApplicationProtocol,
+        Error::DecryptError => TlsFailureReason::DecryptError,
+        Error::InvalidCertRevocationList(_) => TlsFailureReason::Revoked,
+        _ => TlsFailureReason::Internal,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other defect of a certificate is one label"
+)]
+fn certificate_reason(error: &CertificateError) -> TlsFailureReason {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            TlsFailureReason::CertificateExpired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            TlsFailureReason::CertificateNotYetValid
+        }
+        CertificateError::UnknownIssuer => TlsFailureReason::UnknownCa,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFailureReason::NameMismatch
+        }
+        CertificateError::Revoked
+        | CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => TlsFailureReason::Revoked,
+        _ => TlsFailureReason::BadCertificate,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other broken message is one label"
+)]
+const fn message_reason(why: InvalidMessage) -> TlsFailureReason {
+    match why {
+        InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion => {
+            TlsFailureReason::NotTls
+        }
+        _ => TlsFailureReason::PeerMisbehaved,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other missing feature is one label"
+)]
+fn incompatible_reason(why: &PeerIncompatible) -> TlsFailureReason {
+    match why {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => TlsFailureReason::NoSharedVersion,
+        PeerIncompatible::NoCipherSuitesInCommon => TlsFailureReason::NoSharedCipher,
+        PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::KeyShareExtensionRequired => TlsFailureReason::NoSharedGroup,
+        PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
+            TlsFailureReason::NoSharedSignatureScheme
+        }
+        _ => TlsFailureReason::PeerIncompatible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{AlertDescription, PeerMisbehaved};
+    use std::collections::HashSet;
+
+    fn label(error: &Error) -> (&'static str, Option<&'static str>) {
+        let failure = TlsFailure::from(error);
+        (
+            failure.reason.as_str(),
+            failure.alert.map(|alert| alert.description),
+        )
+    }
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own() {
+        let labels: HashSet<_> = TlsFailureReason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .collect();
+        assert_eq!(labels.len(), TlsFailureReason::ALL.len());
+    }
+
+    #[test]
+    fn certificate_errors_are_classified_with_the_alert_rustls_sends() {
+        use CertificateError as Why;
+        let table = [
+            (Why::UnknownIssuer, "unknown_ca", "unknown_ca"),
+            (Why::Expired, "certificate_expired", "certificate_expired"),
+            (
+                Why::NotValidYet,
+                "certificate_not_yet_valid",
+                "certificate_expired",
+            ),
+            (Why::NotValidForName, "name_mismatch", "bad_certificate"),
+            (Why::Revoked, "revoked", "certificate_revoked"),
+            (Why::BadSignature, "bad_certificate", "decrypt_error"),
+        ];
+        for (error, reason, alert) in table {
+            assert_eq!(
+                label(&error.clone().into()),
+                (reason, Some(alert)),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn incompatible_peers_are_classified_with_the_alert_rustls_sends() {
+        use PeerIncompatible as Why;
+        let table = [
+            (
+                Why::Tls12NotOffered,
+                "no_shared_version",
+                "protocol_version",
+            ),
+            (
+                Why::NoCipherSuitesInCommon,
+                "no_shared_cipher",
+                "handshake_failure",
+            ),
+            (
+                Why::NoKxGroupsInCommon,
+                "no_shared_group",
+                "handshake_failure",
+            ),
+            (
+                Why::NoSignatureSchemesInCommon,
+                "no_shared_signature_scheme",
+                "handshake_failure",
+            ),
+            (
+                Why::NullCompressionRequired,
+                "peer_incompatible",
+                "handshake_failure",
+            ),
+        ];
+        for (error, reason, alert) in table {
+            assert_eq!(
+                label(&error.clone().into()),
+                (reason, Some(alert)),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_errors_are_classified_with_the_alert_rustls_sends() {
+        let table = [
+            (
+                Error::NoCertificatesPresented,
+                "certificate_required",
+                Some("certificate_required"),
+            ),
+            (Error::DecryptError, "decrypt_error", Some("bad_record_mac")),
+            (
+                InvalidMessage::InvalidContentType.into(),
+                "not_tls",
+                Some("decode_error"),
+            ),
+            (
+                InvalidMessage::MessageTooShort.into(),
+                "peer_misbehaved",
+                Some("decode_error"),
+            ),
+            (
+                PeerMisbehaved::InvalidKeyShare.into(),
+                "peer_misbehaved",
+                Some("illegal_parameter"),
+            ),
+            (Error::FailedToGetRandomBytes, "internal", None),
+        ];
+        for (error, reason, alert) in table {
+            assert_eq!(label(&error), (reason, alert), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_received_alert_is_the_peers() {
+        let failure = TlsFailure::from(Error::AlertReceived(AlertDescription::UnknownCA));
+        assert_eq!(failure.reason, TlsFailureReason::PeerAlert);
+        let alert = failure.alert.unwrap();
+        assert_eq!(
+            (alert.direction.as_str(), alert.description),
+            ("received", "unknown_ca")
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! [`Identity`]: a certificate chain with its private key, loaded from two PEM files and known to belong together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::SignatureAlgorithm;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls_pki_types::CertificateDer;
+
+use crate::config_key as keys;
+use crate::error::TlsConfigError;
+use crate::leaf::{LeafInfo, parse};
+use crate::pem_file::{read_certificates, read_private_key};
+
+/// A certificate chain and its private key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The certificate file it came from.
+    pub file: PathBuf,
+    /// The leaf, described.
+    pub leaf: LeafInfo,
+    /// The chain and key as rustls takes them.
+    pub certified_key: Arc<CertifiedKey>,
+}
+
+/// Where an identity is configured: the keys its errors name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentityKeys {
+    /// The certificate file's key.
+    pub certificate: &'static str,
+    /// The private key file's key.
+    pub private_key: &'static str,
+}
+
+impl IdentityKeys {
+    /// A listener's.
+    pub const LISTENER: Self = Self {
+        certificate: keys::LISTENER_CERT,
+        private_key: keys::LISTENER_KEY,
+    };
+    /// The one shown to a backend.
+    pub const BACKEND: Self = Self {
+        certificate: keys::BACKEND_CERT,
+        private_key: keys::BACKEND_KEY,
+    };
+}
+
+impl Identity {
+    /// Loads both files; every problem of both at once. Dates are not judged: see [`LeafInfo::validity_at`].
+    pub fn load(
+        keys: IdentityKeys,
+        certificate_file: &Path,
+        key_file: &Path,
+        provider: &CryptoProvider,
+    ) -> Result<Self, Vec<TlsConfigError>> {
+        let chain = read_chain(keys.certificate, certificate_file);
+        let signing_key = read_signing_key(keys.private_key, key_file, provider);
+        let (chain, leaf, signing_key) = match (chain, signing_key) {
+            (Ok((chain, leaf)), Ok(signing_key)) => (chain, leaf, signing_key),
+            (chain, signing_key) => {
+                return Err(chain.err().into_iter().chain(signing_key.err()).collect());
+            }
+        };
+        if !belongs_to(&signing_key, chain.first()) {
+            return Err(vec![TlsConfigError::KeyMismatch {
+                key: keys.private_key,
+                path: key_file.to_owned(),
+                certificate: certificate_file.to_owned(),
+                hint: mismatch_hint(&signing_key, &chain),
+            }]);
+        }
+        Ok(Self {
+            file: certificate_file.to_owned(),
+            leaf,
+            certified_key: Arc::new(CertifiedKey::new(chain, signing_key)),
+        })
+    }
+
+    /// The leaf as DER.
+    #[must_use]
+    pub fn leaf_der(&self) -> Option<&CertificateDer<'static>> {
+        self.certified_key.cert.first()
+    }
+
+    /// The kind of its key.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.certified_key.key.algorithm()
+    }
+}
+
+type ChainAndLeaf = (Vec<CertificateDer<'static>>, LeafInfo);
+
+fn read_chain(key: &'static str, path: &Path) -> Result<ChainAndLeaf, TlsConfigError> {
+    let chain = read_certificates(key, path)?;
+    let invalid = |index: usize, detail: String| TlsConfigError::CertificateInvalid {
+        key,
+        path: path.to_owned(),
+        position: index + 1,
+        detail,
+    };
+    for (index, certificate) in chain.iter().enumerate() {
+        parse(certificate).map_err(|error| invalid(index, error.to_string()))?;
+    }
+    let leaf = LeafInfo::from_chain(&chain).map_err(|error| invalid(0, error.to_string()))?;
+    Ok((chain, leaf))
+}
+
+fn read_signing_key(
+    key: &'static str,
+    path: &Path,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn SigningKey>, TlsConfigError> {
+    let private_key = read_private_key(key, path)?;
+    provider
+        .key_provider
+        .load_private_key(private_key)
+        .map_err(|error| TlsConfigError::KeyUnsupported {
+            key,
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })
+}
+
+/// Whether `certificate` holds the public half of `signing_key`; X.509 version 1 is fine, unlike with rustls' own check.
+fn belongs_to(
+    signing_key: &Arc<dyn SigningKey>,
+    certificate: Option<&CertificateDer<'static>>,
+) -> bool {
+    let (Some(public_key), Some(certificate)) = (signing_key.public_key(), certificate) else {
+        return false;
+    };
+    parse(certificate).is_ok_and(|certificate| certificate.public_key().raw == public_key.as_ref())
+}
+
+fn mismatch_hint(signing_key: &Arc<dyn SigningKey>, chain: &[CertificateDer<'static>]) -> String {
+    let position = chain
+        .iter()
+        .position(|other| belongs_to(signing_key, Some(other)));
+    position.map_or_else(
+        || "; give the key that certificate was issued for".to_owned(),
+        |index| {
+            format!(
+                ", but to certificate {} in that file; put the server's own certificate first, then its issuers",
+                index + 1
+            )
+        },
+    )
+}

@@ -1,0 +1,146 @@
+//! What a listener and a backend are configured with, as plain values: file paths, names and switches, nothing loaded.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::error::TlsConfigError;
+
+/// A listener's TLS options; the keys of `[proxy.listener]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenerTlsOptions {
+    /// `ssl_cert_file`: PEM chains, the leaf first; paired by index with `key_files`.
+    pub cert_files: Vec<PathBuf>,
+    /// `ssl_key_file`: PEM private keys (PKCS#8, PKCS#1 or SEC1).
+    pub key_files: Vec<PathBuf>,
+    /// `ssl_ca_file`: the authorities client certificates must chain to.
+    pub ca_file: Option<PathBuf>,
+    /// Whether a client certificate is asked for.
+    pub client_certificate: ClientCertificate,
+    /// `ssl_min_protocol_version`.
+    pub min_version: TlsVersion,
+    /// `ssl_max_protocol_version`; `None` is the newest.
+    pub max_version: Option<TlsVersion>,
+    /// `ssl_ciphers`, IANA or OpenSSL spelling, most preferred first; empty is the provider's choice.
+    pub ciphers: Vec<String>,
+    /// `ssl_groups`, most preferred first; empty is [`crate::policy::DEFAULT_GROUPS`].
+    pub groups: Vec<String>,
+    /// `alpn`: the protocols accepted; empty turns the check off.
+    pub alpn: Vec<String>,
+}
+
+/// Whether a listener asks its clients for a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Never asked for.
+    #[default]
+    None,
+    /// Asked for, and verified when shown.
+    Request,
+    /// Demanded.
+    Require,
+}
+
+/// A backend's TLS options; the keys of `[proxy.backend]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackendTlsOptions {
+    /// How much of the backend's certificate is checked.
+    pub verification: BackendVerification,
+    /// `sslrootcert`.
+    pub root_cert: Option<RootCert>,
+    /// `sslcert`: the client certificate shown to the backend, PEM, leaf first.
+    pub cert_file: Option<PathBuf>,
+    /// `sslkey`.
+    pub key_file: Option<PathBuf>,
+    /// `sslsni`: whether the host name is sent (never for an IP address).
+    pub send_server_name: bool,
+    /// `ssl_min_protocol_version`.
+    pub min_version: TlsVersion,
+    /// `ssl_max_protocol_version`; `None` is the newest.
+    pub max_version: Option<TlsVersion>,
+}
+
+/// How much of a backend's certificate is checked; libpq's sslmode from `require` up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BackendVerification {
+    /// Any certificate (`prefer`, `require`); that the peer holds its key is still checked.
+    #[default]
+    None,
+    /// A chain to a trusted root (`verify-ca`).
+    Ca,
+    /// The chain, and the certificate names the host dialled (`verify-full`).
+    Full,
+}
+
+/// Where the roots a backend's certificate must chain to come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootCert {
+    /// The operating system's.
+    System,
+    /// A PEM file.
+    File(PathBuf),
+}
+
+/// A TLS protocol version; ordered by age.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl TlsVersion {
+    /// `PostgreSQL`'s spelling: `TLSv1.2` or `TLSv1.3`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+
+    /// Reads `PostgreSQL`'s spelling; `key` is the configuration key an error names.
+    pub fn parse(key: &'static str, name: &str) -> Result<Self, TlsConfigError> {
+        name.parse()
+            .map_err(|UnknownTlsVersion| TlsConfigError::VersionUnknown {
+                key,
+                name: name.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The text is neither `TLSv1.2` nor `TLSv1.3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a supported TLS version; known: TLSv1.2, TLSv1.3")]
+pub struct UnknownTlsVersion;
+
+impl FromStr for TlsVersion {
+    type Err = UnknownTlsVersion;
+
+    fn from_str(name: &str) -> Result<Self, UnknownTlsVersion> {
+        [Self::Tls12, Self::Tls13]
+            .into_iter()
+            .find(|version| version.as_str().eq_ignore_ascii_case(name))
+            .ok_or(UnknownTlsVersion)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_postgresql_version_names_whatever_their_case() {
+        assert_eq!("TLSv1.2".parse(), Ok(TlsVersion::Tls12));
+        assert_eq!("tlsv1.3".parse(), Ok(TlsVersion::Tls13));
+        assert_eq!("TLSv1.1".parse::<TlsVersion>(), Err(UnknownTlsVersion));
+    }
+}

@@ -1,0 +1,236 @@
+//! From a listener's options to a `rustls::ServerConfig`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
+use rustls_pki_types::CertificateDer;
+
+use crate::chain::Roots;
+use crate::config_key as keys;
+use crate::error::TlsConfigError;
+use crate::identity::{Identity, IdentityKeys};
+use crate::leaf::LeafInfo;
+use crate::options::{ClientCertificate, ListenerTlsOptions};
+use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::sni_resolver::SniResolver;
+use crate::verifier::ClientVerifier;
+
+/// What a listener needs to accept TLS; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// Shared by every connection accepted under it.
+    pub config: Arc<ServerConfig>,
+    /// The leaves as DER, in the order configured; channel binding compares with them.
+    pub leaves: Arc<[CertificateDer<'static>]>,
+    /// The leaves described, in the same order.
+    pub leaf_infos: Arc<[LeafInfo]>,
+}
+
+/// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
+pub fn build_server_config(options: &ListenerTlsOptions) -> Result<ServerTls, TlsConfigError> {
+    let (_, result) = assemble(options);
+    result.map_err(first)
+}
+
+/// The first of several problems.
+pub(crate) fn first(problems: Vec<TlsConfigError>) -> TlsConfigError {
+    let none = TlsConfigError::CertificateMissing {
+        key: keys::LISTENER_CERT,
+    };
+    problems.into_iter().next().unwrap_or(none)
+}
+
+/// Builds the configuration, or collects every problem; the identities that could be loaded come either way.
+pub(crate) fn assemble(
+    options: &ListenerTlsOptions,
+) -> (Vec<Identity>, Result<ServerTls, Vec<TlsConfigError>>) {
+    let mut problems = Vec::new();
+    let policy = resolve_policy(options, &mut problems);
+    let identities = load_identities(options, &policy, &mut problems);
+    let verifier = client_verifier(options, &policy, &mut problems);
+    problems.extend(options.alpn.iter().filter_map(|name| invalid_alpn(name)));
+    if problems.is_empty() {
+        problems.extend(unusable_suites(&policy, &identities));
+    }
+    if !problems.is_empty() {
+        return (identities, Err(problems));
+    }
+    let result = finish(options, &policy, &identities, verifier).map_err(|error| vec![error]);
+    (identities, result)
+}
+
+/// A policy that can't be resolved is replaced by the default one, so that the files are still looked at.
+fn resolve_policy(options: &ListenerTlsOptions, problems: &mut Vec<TlsConfigError>) -> Policy {
+    let request = PolicyRequest {
+        min_version: options.min_version,
+        max_version: options.max_version,
+        ciphers: &options.ciphers,
+        groups: &options.groups,
+        side: PolicySide::Listener,
+    };
+    request.resolve().unwrap_or_else(|found| {
+        problems.extend(found);
+        Policy::default()
+    })
+}
+
+fn load_identities(
+    options: &ListenerTlsOptions,
+    policy: &Policy,
+    problems: &mut Vec<TlsConfigError>,
+) -> Vec<Identity> {
+    let (certificates, keys) = (&options.cert_files, &options.key_files);
+    if certificates.is_empty() && keys.is_empty() {
+        problems.push(TlsConfigError::CertificateMissing {
+            key: keys::LISTENER_CERT,
+        });
+    } else if certificates.len() != keys.len() {
+        problems.push(TlsConfigError::FilesUnpaired {
+            key: if certificates.len() > keys.len() {
+                keys::LISTENER_KEY
+            } else {
+                keys::LISTENER_CERT
+            },
+            certificates: certificates.len(),
+            keys: keys.len(),
+        });
+    }
+    let mut identities = Vec::new();
+    for (certificate, key) in certificates.iter().zip(keys) {
+        match load(certificate, key, policy) {
+            Ok(identity) => identities.push(identity),
+            Err(found) => problems.extend(found),
+        }
+    }
+    identities
+}
+
+fn load(certificate: &Path, key: &Path, policy: &Policy) -> Result<Identity, Vec<TlsConfigError>> {
+    Identity::load(IdentityKeys::LISTENER, certificate, key, &policy.provider)
+}
+
+/// `None` when no client certificate is asked for, or when nothing can verify it (a problem then).
+fn client_verifier(
+    options: &ListenerTlsOptions,
+    policy: &Policy,
+    problems: &mut Vec<TlsConfigError>,
+) -> Option<Arc<dyn ClientCertVerifier>> {
+    let is_mandatory = match options.client_certificate {
+        ClientCertificate::None => return None,
+        ClientCertificate::Request => false,
+        ClientCertificate::Require => true,
+    };
+    let Some(path) = &options.ca_file else {
+        problems.push(TlsConfigError::AuthorityMissing {
+            key: keys::LISTENER_CA,
+        });
+        return None;
+    };
+    match Roots::from_file(keys::LISTENER_CA, path) {
+        Ok(roots) => {
+            let provider = Arc::clone(&policy.provider);
+            Some(Arc::new(ClientVerifier::new(roots, is_mandatory, provider)))
+        }
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+/// RFC 7301 section 3.1: a protocol name has 1 to 255 bytes.
+fn invalid_alpn(name: &str) -> Option<TlsConfigError> {
+    let is_valid = (1..=255).contains(&name.len());
+    (!is_valid).then(|| TlsConfigError::AlpnInvalid {
+        key: keys::LISTENER_ALPN,
+        name: name.to_owned(),
+    })
+}
+
+/// A TLS 1.2 suite is tied to a kind of key: without one that fits, every TLS 1.2 handshake would fail.
+fn unusable_suites(policy: &Policy, identities: &[Identity]) -> Option<TlsConfigError> {
+    if !policy.versions.contains(&&rustls::version::TLS12) {
+        return None;
+    }
+    let algorithms: Vec<_> = identities.iter().map(Identity::algorithm).collect();
+    let suites = &policy.provider.cipher_suites;
+    let is_usable = suites.iter().any(|suite| {
+        let SupportedCipherSuite::Tls12(_) = suite else {
+            return false;
+        };
+        algorithms
+            .iter()
+            .any(|&algorithm| suite.usable_for_signature_algorithm(algorithm))
+    });
+    let described = || {
+        algorithms
+            .iter()
+            .copied()
+            .map(algorithm_name)
+            .collect::<Vec<_>>()
+    };
+    (!is_usable).then(|| TlsConfigError::CipherKeyMismatch {
+        key: keys::LISTENER_CIPHERS,
+        keys: described().join(", "),
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "kinds a certificate's key can't have here"
+)]
+fn algorithm_name(algorithm: SignatureAlgorithm) -> &'static str {
+    match algorithm {
+        SignatureAlgorithm::RSA => "RSA",
+        SignatureAlgorithm::ECDSA => "ECDSA",
+        SignatureAlgorithm::ED25519 => "Ed25519",
+        _ => "another kind",
+    }
+}
+
+fn finish(
+    options: &ListenerTlsOptions,
+    policy: &Policy,
+    identities: &[Identity],
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerTls, TlsConfigError> {
+    let resolver = SniResolver::new(
+        identities
+            .iter()
+            .map(|identity| Arc::clone(&identity.certified_key))
+            .collect(),
+    );
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&policy.provider))
+        .with_protocol_versions(&policy.versions)
+        .map_err(|source| TlsConfigError::Refused {
+            key: keys::LISTENER_CERT,
+            source,
+        })?
+        .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
+        .with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = options
+        .alpn
+        .iter()
+        .map(|name| name.clone().into_bytes())
+        .collect();
+    // An order somebody wrote down is meant; without one the client knows best what its CPU is fast at.
+    config.ignore_client_order = !options.ciphers.is_empty();
+    // No resumption yet: libpq never resumes, and a ticket costs every handshake a record.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(ServerTls {
+        config: Arc::new(config),
+        leaves: identities
+            .iter()
+            .filter_map(Identity::leaf_der)
+            .cloned()
+            .collect(),
+        leaf_infos: identities
+            .iter()
+            .map(|identity| identity.leaf.clone())
+            .collect(),
+    })
+}

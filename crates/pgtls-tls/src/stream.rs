@@ -1,0 +1,250 @@
+//! [`TlsStream`]: a [`SharedSession`] joined to its socket, for both peers and any [`Transport`].
+//!
+//! Everything but the handshake takes `&self`, so that one task reads and writes at once. Poll functions register the task's waker with the socket and are cancel-safe: whatever was read or encrypted stands in the
+//! session when they return. Scratch memory belongs to the worker, so an idle stream holds none.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use rustls::Error;
+
+use crate::buffer::Buffer;
+use crate::client_hello::take_server_name;
+use crate::ops::TlsConnectionOps;
+use crate::session::{SessionError, SessionState, SharedSession};
+
+/// How much is read from a socket at once, behind a partial record: four full TLS records.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// A non-blocking byte stream.
+pub trait Transport {
+    /// Receives into `into`; 0 is the end of the stream.
+    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Sends at once what the kernel takes; `WouldBlock` when it takes nothing. Registers no waker.
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Sends, or registers the waker for when the kernel has room.
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    /// Tells the peer that nothing more will be sent.
+    fn shutdown_write(&self) -> io::Result<()>;
+}
+
+/// How a peer ended its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfStream {
+    /// By the TLS alert `close_notify`.
+    CloseNotify,
+    /// By closing the socket only; over TLS this may be a truncation.
+    Fin,
+}
+
+/// What a reader got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Plaintext was appended.
+    Data,
+    /// Nothing more will come.
+    End(EndOfStream),
+}
+
+/// Ciphertext scratch of one worker; empty between calls.
+#[derive(Debug, Default)]
+pub struct TlsScratch {
+    ciphertext: Buffer,
+    outgoing: Buffer,
+}
+
+/// A TLS connection over a socket. Owns the socket: dropping the stream closes the descriptor.
+#[derive(Debug)]
+pub struct TlsStream<C, S> {
+    session: SharedSession<C>,
+    socket: S,
+    server_name: Option<String>,
+}
+
+impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
+    /// Joins a fresh connection and its socket. `received` is ciphertext that was already read.
+    pub fn new(tls: C, received: Vec<u8>, socket: S) -> Self {
+        Self {
+            session: SharedSession::new(tls, received),
+            socket,
+            server_name: None,
+        }
+    }
+
+    /// The shared session.
+    pub fn session(&self) -> &SharedSession<C> {
+        &self.session
+    }
+
+    /// The socket below, for a peer whose TLS is over.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// The server name (SNI) of the client's hello, once; none on the side that dials.
+    pub fn take_server_name(&mut self) -> Option<String> {
+        self.server_name.take()
+    }
+
+    /// Whether ciphertext waits for the kernel.
+    pub fn has_residue(&self) -> Result<bool, SessionError> {
+        Ok(self.session.lock()?.has_residue())
+    }
+
+    /// Drives the handshake to its end. Plaintext that came with the peer's Finished is kept for the first reader.
+    pub fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut TlsScratch,
+    ) -> Poll<Result<(), SessionError>> {
+        let mut early = Buffer::default();
+        self.handshake_with_kept(scratch, &mut early)?;
+        loop {
+            if self.server_name.is_none() {
+                self.server_name = take_server_name();
+            }
+            let mut state = self.session.lock()?;
+            if !state.is_handshaking() {
+                state.put_back_decrypted(early.filled());
+                return Poll::Ready(Ok(()));
+            }
+            drop(state);
+            // Not being able to send yet does not keep us from reading; both wakers get registered.
+            let _ = self.poll_flush(cx)?;
+            match self.poll_read(cx, scratch, &mut early)? {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(_)) => return Poll::Ready(Err(SessionError::ClosedInHandshake)),
+            }
+        }
+    }
+
+    /// Processes what came before the first read; makes a client send its hello.
+    fn handshake_with_kept(
+        &self,
+        scratch: &mut TlsScratch,
+        early: &mut Buffer,
+    ) -> Result<(), SessionError> {
+        let mut state = self.session.lock()?;
+        let result = state.receive_kept(early, &mut scratch.outgoing);
+        let delivered = deliver(&mut state, &self.socket, &mut scratch.outgoing);
+        result.and(delivered)
+    }
+
+    /// Appends received plaintext, or tells how the peer ended its direction.
+    pub fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        scratch: &mut TlsScratch,
+        plaintext: &mut Buffer,
+    ) -> Poll<Result<Received, SessionError>> {
+        loop {
+            {
+                let mut state = self.session.lock()?;
+                if state.take_decrypted(plaintext) {
+                    return Poll::Ready(Ok(Received::Data));
+                }
+                if state.has_peer_closed() {
+                    return Poll::Ready(Ok(Received::End(EndOfStream::CloseNotify)));
+                }
+            }
+            let before = plaintext.len();
+            let Poll::Ready(end) = self.poll_read(cx, scratch, plaintext)? else {
+                return Poll::Pending;
+            };
+            if plaintext.len() > before {
+                return Poll::Ready(Ok(Received::Data));
+            }
+            if let Some(end) = end {
+                return Poll::Ready(Ok(Received::End(end)));
+            }
+        }
+    }
+
+    /// Encrypts and sends `plaintext`; what the kernel does not take stays as residue, to be flushed.
+    pub fn send(&self, plaintext: &[u8], scratch: &mut TlsScratch) -> Result<(), SessionError> {
+        let mut state = self.session.lock()?;
+        state.encrypt(plaintext, &mut scratch.outgoing)?;
+        deliver(&mut state, &self.socket, &mut scratch.outgoing)
+    }
+
+    /// Sends `close_notify`; flush, then shut the socket's write side down.
+    pub fn send_close_notify(&self, scratch: &mut TlsScratch) -> Result<(), SessionError> {
+        let mut state = self.session.lock()?;
+        state.close_notify(&mut scratch.outgoing)?;
+        deliver(&mut state, &self.socket, &mut scratch.outgoing)
+    }
+
+    /// Sends what waits; ready when nothing is left.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        let mut state = self.session.lock()?;
+        while state.has_residue() {
+            match self.socket.poll_send(cx, state.outbox().pending()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(sent)) => state.outbox().advance(sent),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends our direction on the socket.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.socket.shutdown_write()
+    }
+
+    /// One read from the socket, decrypted; `Some` when the stream ended.
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        scratch: &mut TlsScratch,
+        plaintext: &mut Buffer,
+    ) -> Poll<Result<Option<EndOfStream>, SessionError>> {
+        let mut state = self.session.lock()?;
+        let ciphertext = &mut scratch.ciphertext;
+        ciphertext.clear();
+        ciphertext.extend(state.incoming());
+        let room = ciphertext.spare_mut(READ_BYTES);
+        let received = match self.socket.poll_receive(cx, room) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Some(EndOfStream::Fin))),
+            Poll::Ready(Ok(received)) => received,
+        };
+        ciphertext.commit(received);
+        let result = state.receive(ciphertext.filled_mut(), plaintext, &mut scratch.outgoing);
+        let delivered = deliver(&mut state, &self.socket, &mut scratch.outgoing);
+        // What broke the session counts more than that the alert could not be sent.
+        result.and(delivered)?;
+        Poll::Ready(Ok(state
+            .has_peer_closed()
+            .then_some(EndOfStream::CloseNotify)))
+    }
+}
+
+/// Sends `outgoing` behind the outbox, under the caller's lock, and empties it.
+fn deliver<C: TlsConnectionOps, S: Transport>(
+    state: &mut SessionState<C>,
+    socket: &S,
+    outgoing: &mut Buffer,
+) -> Result<(), SessionError> {
+    if outgoing.is_empty() {
+        return Ok(());
+    }
+    let result = state
+        .outbox()
+        .send(outgoing.filled(), |bytes| socket.try_send(bytes));
+    outgoing.clear();
+    result.map_err(SessionError::Io)
+}
+
+impl SessionError {
+    /// The rustls error behind this one, if TLS itself failed.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Error> {
+        match self {
+            Self::Tls(error) => Some(error),
+            Self::Io(_) | Self::ClosedInHandshake | Self::Poisoned => None,
+        }
+    }
+}

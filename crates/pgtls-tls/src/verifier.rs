@@ -1,0 +1,194 @@
+//! The two certificate verifiers rustls calls: [`BackendVerifier`] and [`ClientVerifier`].
+//!
+//! Both leave the chain to [`crate::chain`] and the name to [`crate::name_check`]. Whatever is accepted, the peer must
+//! prove that it holds the certificate's key: handshake signatures are always verified.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::chain::{Purpose, Roots};
+use crate::name_check::{NameMismatch, check_name};
+use crate::version_one;
+
+/// Judges the certificate a backend shows.
+#[derive(Debug)]
+pub struct BackendVerifier {
+    trust: BackendTrust,
+    provider: Arc<CryptoProvider>,
+}
+
+/// What a [`BackendVerifier`] demands.
+#[derive(Debug)]
+pub(crate) enum BackendTrust {
+    /// Nothing of the certificate itself.
+    Anyone,
+    /// A chain to these roots.
+    Chain(Roots),
+    /// A chain to these roots, and the name of the host dialled.
+    ChainAndName(Roots),
+}
+
+impl BackendVerifier {
+    pub(crate) const fn new(trust: BackendTrust, provider: Arc<CryptoProvider>) -> Self {
+        Self { trust, provider }
+    }
+}
+
+impl ServerCertVerifier for BackendVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.trust {
+            BackendTrust::Anyone => {}
+            BackendTrust::Chain(roots) => {
+                roots.verify(leaf, intermediates, Purpose::Server, now, &self.provider)?;
+            }
+            BackendTrust::ChainAndName(roots) => {
+                roots.verify(leaf, intermediates, Purpose::Server, now, &self.provider)?;
+                check_name(leaf, host).map_err(|mismatch| name_error(mismatch, host))?;
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature_tls12(message, leaf, signed, &self.provider)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature_tls13(message, leaf, signed, &self.provider)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+fn name_error(mismatch: NameMismatch, host: &ServerName<'_>) -> CertificateError {
+    match mismatch {
+        NameMismatch::Unreadable => CertificateError::BadEncoding,
+        NameMismatch::Names { presented } => CertificateError::NotValidForNameContext {
+            expected: host.to_owned(),
+            presented,
+        },
+    }
+}
+
+/// Judges the certificate a client shows, if it shows one.
+#[derive(Debug)]
+pub struct ClientVerifier {
+    roots: Roots,
+    root_names: Vec<DistinguishedName>,
+    is_mandatory: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientVerifier {
+    pub(crate) fn new(roots: Roots, is_mandatory: bool, provider: Arc<CryptoProvider>) -> Self {
+        let root_names = roots.store().subjects();
+        Self {
+            roots,
+            root_names,
+            is_mandatory,
+            provider,
+        }
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.root_names
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.roots
+            .verify(leaf, intermediates, Purpose::Client, now, &self.provider)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature_tls12(message, leaf, signed, &self.provider)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature_tls13(message, leaf, signed, &self.provider)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+fn verify_signature_tls12(
+    message: &[u8],
+    leaf: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    provider: &CryptoProvider,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = &provider.signature_verification_algorithms;
+    if ParsedCertificate::try_from(leaf).is_err() {
+        return version_one::verify_tls12_signature(message, leaf, signed, algorithms);
+    }
+    verify_tls12_signature(message, leaf, signed, algorithms)
+}
+
+fn verify_signature_tls13(
+    message: &[u8],
+    leaf: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    provider: &CryptoProvider,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = &provider.signature_verification_algorithms;
+    if ParsedCertificate::try_from(leaf).is_err() {
+        return version_one::verify_tls13_signature(message, leaf, signed, algorithms);
+    }
+    verify_tls13_signature(message, leaf, signed, algorithms)
+}

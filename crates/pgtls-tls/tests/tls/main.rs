@@ -1,0 +1,18 @@
+//! Real handshakes in memory between configurations that pgtls-tls builds from files, and what it says about broken ones.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "outside #[test] functions, too, a helper's panic is how a test fails"
+)]
+
+mod alpn;
+mod backend_verification;
+mod broken_peers;
+mod client_certificates;
+mod configuration_errors;
+mod identities;
+mod support;
+mod version_one_certificates;
+mod versions_and_ciphers;
