@@ -1,0 +1,292 @@
+//! Phase *backend*: name look-up, TCP or Unix-domain socket, TLS as libpq's `sslmode` means it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgtls_tls::client_config::ClientTls;
+use pgtls_tls::endpoint::dial;
+use pgtls_tls::ops::TlsConnectionOps;
+use pgtls_tls::session::SessionError;
+use pgtls_tls::stream::Received;
+use pgtls_tls::summary::TlsSummary;
+use pgtls_wire::{SSL_REQUEST, SqlState};
+use tokio::time::timeout;
+
+use crate::connection::ending::Ending;
+use crate::connection::peer::{BackendPeer, Peer, PlainStream, Scratch};
+use crate::connection::socket::Socket;
+use crate::options::{BackendAddress, KeepaliveOptions, Sslmode, Sslnegotiation};
+use crate::report::{CloseReason, FaultSide, TlsSide};
+use crate::routes::Backend;
+
+/// How long a name look-up may take, within `connect_timeout`.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A backend that is ready for a startup packet.
+pub(crate) struct Link {
+    pub(crate) peer: BackendPeer,
+    /// None without TLS.
+    pub(crate) tls: Option<TlsSummary>,
+    pub(crate) target: Target,
+}
+
+/// Exactly where a link leads: a CancelRequest has to go to the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Tcp {
+        /// As configured: the name that TLS verifies.
+        host: String,
+        /// The address that was dialled.
+        address: SocketAddr,
+    },
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { address, .. } => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Connects to the first of `addresses` that lets us in; the error is that of the last one tried.
+pub(crate) async fn connect_backend(
+    backend: &Backend,
+    addresses: &[BackendAddress],
+    scratch: &RefCell<Scratch>,
+) -> Result<Link, Ending> {
+    let mut last = unreachable("no address is configured");
+    for address in addresses {
+        let attempt = connect_address(backend, address, scratch);
+        match timeout(backend.connect_timeout, attempt).await {
+            Ok(Ok(link)) => return Ok(link),
+            Ok(Err(ending)) => last = ending.naming(address),
+            Err(_elapsed) => {
+                let millis = backend.connect_timeout.as_millis();
+                last =
+                    unreachable(format!("connect_timeout of {millis} ms passed")).naming(address);
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn connect_address(
+    backend: &Backend,
+    address: &BackendAddress,
+    scratch: &RefCell<Scratch>,
+) -> Result<Link, Ending> {
+    let mut last = unreachable("the name has no address");
+    for target in targets_of(address).await? {
+        match connect_target(backend, &target, scratch).await {
+            Ok(link) => return Ok(link),
+            Err(ending) => last = ending,
+        }
+    }
+    Err(last)
+}
+
+/// Every place an address stands for; looked up anew each time, no cache.
+async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, Ending> {
+    let (host, port) = match address {
+        BackendAddress::Unix(path) => return Ok(vec![Target::Unix(path.clone())]),
+        BackendAddress::Tcp { host, port } => (host, *port),
+    };
+    let tcp = |address| Target::Tcp {
+        host: host.clone(),
+        address,
+    };
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![tcp(SocketAddr::new(ip, port))]);
+    }
+    match timeout(
+        LOOKUP_TIMEOUT,
+        tokio::net::lookup_host((host.as_str(), port)),
+    )
+    .await
+    {
+        Ok(Ok(addresses)) => Ok(addresses.map(tcp).collect()),
+        Ok(Err(error)) => Err(unreachable(format!("name look-up failed: {error}"))),
+        Err(_elapsed) => Err(unreachable("name look-up timed out")),
+    }
+}
+
+/// Connects to exactly `target`, in the route's mode.
+pub(crate) async fn connect_target(
+    backend: &Backend,
+    target: &Target,
+    scratch: &RefCell<Scratch>,
+) -> Result<Link, Ending> {
+    let socket = open(target, &backend.keepalive).await?;
+    // As in libpq, sslmode means nothing on a Unix-domain socket.
+    let (Some(tls), Target::Tcp { host, .. }) = (&backend.tls, target) else {
+        return Ok(plain(socket, target));
+    };
+    let result = match backend.sslnegotiation {
+        Sslnegotiation::Direct => handshake(tls, host, socket, target, scratch, true).await,
+        Sslnegotiation::Postgres => match request_tls(socket, scratch).await? {
+            Answer::Willing(socket) => handshake(tls, host, socket, target, scratch, false).await,
+            Answer::Unwilling(socket) if backend.sslmode == Sslmode::Prefer => {
+                return Ok(plain(socket, target));
+            }
+            Answer::Unwilling(_) => Err(tls_refused()),
+        },
+    };
+    match result {
+        // libpq's prefer: whatever fails in TLS is tried again without.
+        Err(_) if backend.sslmode == Sslmode::Prefer => {
+            Ok(plain(open(target, &backend.keepalive).await?, target))
+        }
+        result => result,
+    }
+}
+
+async fn open(target: &Target, keepalive: &KeepaliveOptions) -> Result<Socket, Ending> {
+    match target {
+        Target::Tcp { address, .. } => Socket::connect_tcp(*address, keepalive).await,
+        Target::Unix(path) => Socket::connect_unix(path).await,
+    }
+    .map_err(|error| unreachable(error.to_string()))
+}
+
+fn plain(socket: Socket, target: &Target) -> Link {
+    let peer = Peer::Plain(PlainStream::new(socket, Vec::new()));
+    Link {
+        peer,
+        tls: None,
+        target: target.clone(),
+    }
+}
+
+/// The server's answer to an SSLRequest.
+enum Answer {
+    Willing(Socket),
+    Unwilling(Socket),
+}
+
+/// Sends the SSLRequest and takes exactly one byte for the answer (CVE-2021-23222).
+async fn request_tls(socket: Socket, scratch: &RefCell<Scratch>) -> Result<Answer, Ending> {
+    let stream = PlainStream::new(socket, Vec::new());
+    let peer = BackendPeer::Plain(stream);
+    peer.send(&SSL_REQUEST, &mut scratch.borrow_mut().tls)
+        .map_err(|error| lost(&error))?;
+    peer.flush().await.map_err(|error| lost(&error))?;
+    let received = peer.receive(scratch).await.map_err(|error| lost(&error))?;
+    let Peer::Plain(stream) = peer else {
+        return Err(unreachable("a plaintext stream changed its kind"));
+    };
+    if let Received::End(_) = received {
+        return Err(unreachable(
+            "the server closed the connection instead of answering the SSLRequest",
+        ));
+    }
+    match scratch.borrow().plaintext.filled() {
+        [b'S'] => Ok(Answer::Willing(stream.into_socket())),
+        [b'N'] => Ok(Answer::Unwilling(stream.into_socket())),
+        [b'S' | b'N', ..] => Err(violation(
+            "the server sent unencrypted data behind its answer to the SSLRequest",
+        )),
+        [b'E', ..] => Err(tls_refused()),
+        _ => Err(violation(
+            "the answer to the SSLRequest is neither S nor N: not a PostgreSQL server?",
+        )),
+    }
+}
+
+async fn handshake(
+    tls: &ClientTls,
+    host: &str,
+    socket: Socket,
+    target: &Target,
+    scratch: &RefCell<Scratch>,
+    demands_alpn: bool,
+) -> Result<Link, Ending> {
+    let mut stream =
+        dial(tls, host, socket).map_err(|error| tls_failed(&SessionError::Tls(error)))?;
+    poll_fn(|cx| stream.poll_handshake(cx, &mut scratch.borrow_mut().tls))
+        .await
+        .map_err(|error| tls_failed(&error))?;
+    let summary = {
+        let state = stream
+            .session()
+            .lock()
+            .map_err(|error| tls_failed(&error))?;
+        TlsSummary::of(state.tls().state())
+    };
+    if demands_alpn && summary.alpn.is_none() {
+        return Err(violation(
+            "the server accepted direct TLS without the ALPN protocol \"postgresql\"",
+        ));
+    }
+    Ok(Link {
+        peer: Peer::Tls(stream),
+        tls: Some(summary),
+        target: target.clone(),
+    })
+}
+
+impl Ending {
+    /// Names the configured address in the log's message.
+    fn naming(mut self, address: &BackendAddress) -> Self {
+        let message = self.message.take().unwrap_or_default();
+        self.message = Some(format!("backend {address}: {message}"));
+        self
+    }
+}
+
+fn unreachable(message: impl Into<String>) -> Ending {
+    Ending::by(FaultSide::Backend, CloseReason::BackendUnreachable, message).telling(
+        SqlState::ConnectionFailure,
+        "could not connect to the PostgreSQL server behind the proxy",
+        Some("The proxy's log names the reason; the server may be down or restarting."),
+    )
+}
+
+fn lost(error: &SessionError) -> Ending {
+    unreachable(error.to_string())
+}
+
+fn tls_refused() -> Ending {
+    Ending::by(
+        FaultSide::Backend,
+        CloseReason::BackendTlsHandshakeFailed,
+        "the server does not support TLS, but sslmode demands it",
+    )
+    .telling(
+        SqlState::SqlclientUnableToEstablish,
+        "the PostgreSQL server behind the proxy does not support TLS, which this route demands",
+        None,
+    )
+}
+
+fn tls_failed(error: &SessionError) -> Ending {
+    Ending::of_session(
+        error,
+        CloseReason::BackendTlsHandshakeFailed,
+        TlsSide::Backend,
+    )
+    .telling(
+        SqlState::SqlclientUnableToEstablish,
+        "could not establish TLS with the PostgreSQL server behind the proxy",
+        Some("The proxy's log names the reason: a certificate, a name or a protocol version."),
+    )
+}
+
+fn violation(message: &str) -> Ending {
+    Ending::by(
+        FaultSide::Backend,
+        CloseReason::BackendProtocolViolation,
+        message,
+    )
+    .telling(
+        SqlState::SqlclientUnableToEstablish,
+        "the PostgreSQL server behind the proxy broke the start-up protocol",
+        None,
+    )
+}

@@ -1,0 +1,122 @@
+//! [`Ending`]: why a phase could not go on, what the log is told, and what the client is told.
+
+use pgtls_tls::failure::{AlertDirection as FailureAlert, TlsFailure};
+use pgtls_tls::session::SessionError;
+use pgtls_wire::{ErrorResponse, SqlState};
+
+use crate::report::{AlertDirection, AlertReport, CloseReason, FaultSide, TlsSide};
+
+/// The end of a connection before or during its session.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: CloseReason,
+    pub(crate) fault: Option<FaultSide>,
+    /// For the log; may name addresses and files.
+    pub(crate) message: Option<String>,
+    pub(crate) alert: Option<AlertReport>,
+    /// For the client; names nothing internal.
+    pub(crate) notice: Option<Notice>,
+}
+
+/// What the client is told before the connection is closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notice {
+    pub(crate) sqlstate: SqlState,
+    pub(crate) text: &'static str,
+    pub(crate) hint: Option<&'static str>,
+}
+
+impl Notice {
+    /// The FATAL ErrorResponse.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ErrorResponse {
+            sqlstate: self.sqlstate,
+            message: self.text,
+            hint: self.hint,
+        }
+        .encode_fatal(&mut bytes);
+        bytes
+    }
+}
+
+impl Ending {
+    /// An end that is nobody's fault.
+    pub(crate) fn quiet(reason: CloseReason) -> Self {
+        Self {
+            reason,
+            fault: None,
+            message: None,
+            alert: None,
+            notice: None,
+        }
+    }
+
+    /// An end that `fault` caused.
+    pub(crate) fn by(fault: FaultSide, reason: CloseReason, message: impl Into<String>) -> Self {
+        Self {
+            fault: Some(fault),
+            message: Some(message.into()),
+            ..Self::quiet(reason)
+        }
+    }
+
+    /// Adds what the client is told.
+    pub(crate) fn telling(
+        mut self,
+        sqlstate: SqlState,
+        text: &'static str,
+        hint: Option<&'static str>,
+    ) -> Self {
+        self.notice = Some(Notice {
+            sqlstate,
+            text,
+            hint,
+        });
+        self
+    }
+
+    /// The client's socket or TLS failed after the handshake.
+    pub(crate) fn of_client(error: &SessionError) -> Self {
+        let reason = match error {
+            SessionError::Io(_) => CloseReason::ClientReset,
+            SessionError::Tls(_) | SessionError::ClosedInHandshake => CloseReason::ClientTlsFailed,
+            SessionError::Poisoned => CloseReason::Panic,
+        };
+        Self::of_session(error, reason, TlsSide::Client)
+    }
+
+    /// The backend's socket or TLS failed after the handshake.
+    pub(crate) fn of_backend(error: &SessionError) -> Self {
+        let reason = match error {
+            SessionError::Io(_) => CloseReason::BackendReset,
+            SessionError::Tls(_) | SessionError::ClosedInHandshake => CloseReason::BackendTlsFailed,
+            SessionError::Poisoned => CloseReason::Panic,
+        };
+        Self::of_session(error, reason, TlsSide::Backend)
+    }
+
+    /// An end caused by the TLS or socket of `side`.
+    pub(crate) fn of_session(error: &SessionError, reason: CloseReason, side: TlsSide) -> Self {
+        let fault = match side {
+            TlsSide::Client => FaultSide::Client,
+            TlsSide::Backend => FaultSide::Backend,
+        };
+        let Some(error) = error.tls() else {
+            return Self::by(fault, reason, error.to_string());
+        };
+        let failure = TlsFailure::from(error);
+        let alert = failure.alert.map(|alert| AlertReport {
+            direction: match alert.direction {
+                FailureAlert::Sent => AlertDirection::Sent,
+                FailureAlert::Received => AlertDirection::Received,
+            },
+            side,
+            description: alert.description.to_string(),
+        });
+        Self {
+            alert,
+            ..Self::by(fault, reason, failure.message)
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! [`Journal`]: the report of a connection while it is being written. Whatever happens, exactly one report leaves it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pgtls_tls::summary::TlsSummary;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::admission::Permit;
+use crate::connection::ending::Ending;
+use crate::data_plane::{ClientEncryption, Event, EventSink, Shared};
+use crate::messages::Adopted;
+use crate::report::{CloseReason, ConnectionReport, FaultSide, Phase, TlsReport, TlsSide};
+use crate::routes::Route;
+
+/// Collects a connection's report and sends it when it is dropped; then the connection's place in the limits is free.
+pub(crate) struct Journal {
+    events: EventSink,
+    reports_tls: bool,
+    adopted_at: Instant,
+    /// Plaintext bytes from the client.
+    bytes_in: u64,
+    /// Plaintext bytes from the backend.
+    bytes_out: u64,
+    /// None once it was sent.
+    report: Option<Box<ConnectionReport>>,
+    route: Arc<Route>,
+    _permit: Permit,
+}
+
+/// What the phases start with: an adopted connection less what its journal took.
+pub(crate) struct Arrival {
+    pub(crate) fd: OwnedFd,
+    pub(crate) encryption: ClientEncryption,
+    pub(crate) prefix: Vec<u8>,
+    pub(crate) login_deadline: Instant,
+    pub(crate) over_limit: Option<OwnedSemaphorePermit>,
+}
+
+impl Journal {
+    /// Begins a report. If nobody writes an ending, it says that the worker was lost.
+    pub(crate) fn open(adopted: Box<Adopted>, shared: &Arc<Shared>) -> (Self, Box<Arrival>) {
+        let adopted = *adopted;
+        let report = ConnectionReport {
+            connection_id: adopted.connection_id,
+            route_id: adopted.route.id,
+            client_addr: adopted.peer,
+            listener_addr: adopted.local_address,
+            backend_addr: None,
+            sni: None,
+            user: None,
+            database: None,
+            application_name: None,
+            client_tls: None,
+            backend_tls: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration_millis: 0,
+            reason: CloseReason::WorkerLost,
+            fault_side: Some(FaultSide::Proxy),
+            phase: Phase::ClientHandshake,
+            sqlstate: None,
+            message: None,
+            alert: None,
+            is_cancel: false,
+        };
+        let journal = Self {
+            events: Arc::clone(&shared.events),
+            reports_tls: shared.reports_tls,
+            adopted_at: adopted.adopted_at,
+            bytes_in: 0,
+            bytes_out: 0,
+            report: Some(Box::new(report)),
+            route: adopted.route,
+            _permit: adopted.permit,
+        };
+        let arrival = Arrival {
+            fd: adopted.fd,
+            encryption: adopted.encryption,
+            prefix: adopted.prefix,
+            login_deadline: adopted.login_deadline,
+            over_limit: adopted.over_limit,
+        };
+        (journal, Box::new(arrival))
+    }
+
+    /// The connection's route, its own for life.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Counts plaintext from the client.
+    pub(crate) fn add_bytes_in(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes_in = self.bytes_in.saturating_add(bytes);
+        self.route.counters.add_bytes_in(bytes);
+    }
+
+    /// Counts plaintext from the backend.
+    pub(crate) fn add_bytes_out(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes_out = self.bytes_out.saturating_add(bytes);
+        self.route.counters.add_bytes_out(bytes);
+    }
+
+    /// Changes the report, unless it was sent.
+    pub(crate) fn note(&mut self, change: impl FnOnce(&mut ConnectionReport)) {
+        if let Some(report) = self.report.as_deref_mut() {
+            change(report);
+        }
+    }
+
+    /// Notes a finished handshake.
+    pub(crate) fn note_tls(&mut self, side: TlsSide, summary: &TlsSummary) {
+        let tls = TlsReport::of(summary);
+        let Some(report) = self.report.as_deref_mut() else {
+            return;
+        };
+        if self.reports_tls {
+            (self.events)(Event::TlsEstablished {
+                connection_id: report.connection_id,
+                route_id: report.route_id,
+                side,
+                tls: tls.clone(),
+            });
+        }
+        match side {
+            TlsSide::Client => report.client_tls = Some(tls),
+            TlsSide::Backend => report.backend_tls = Some(tls),
+        }
+    }
+
+    /// Notes how it ended, and the notice that the client was sent along with that.
+    pub(crate) fn note_ending(&mut self, ending: Ending) {
+        self.note(|report| {
+            report.reason = ending.reason;
+            report.fault_side = ending.fault;
+            report.message = ending.message;
+            report.alert = ending.alert;
+            report.sqlstate = ending.notice.map(|notice| notice.sqlstate.code());
+        });
+    }
+
+    /// Notes that this connection's own code panicked.
+    pub(crate) fn note_panic(&mut self, message: String) {
+        self.note_ending(Ending::by(FaultSide::Proxy, CloseReason::Panic, message));
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Some(mut report) = self.report.take() {
+            report.bytes_in = self.bytes_in;
+            report.bytes_out = self.bytes_out;
+            report.duration_millis =
+                u64::try_from(self.adopted_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            (self.events)(Event::ConnectionClosed(report));
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The life of one connection on its worker. One file per phase, in this order: `handshake`, `route`, `connect`,
+//! `authentication`, `relay`, `close`; `cancel` stands beside them. `peer`, `socket`, `relay_state` and `ending` serve them all.
+
+mod authentication;
+pub(crate) mod cancel;
+mod close;
+mod connect;
+mod ending;
+mod handshake;
+mod journal;
+mod peer;
+mod relay;
+mod relay_state;
+mod route;
+mod serve;
+mod socket;
+
+pub(crate) use journal::Journal;
+pub(crate) use peer::Scratch;
+pub(crate) use serve::{Context, panic_text, serve};

@@ -1,0 +1,170 @@
+//! [`Peer`]: one side of a session, with or without TLS, and the worker's [`Scratch`] it works in.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use pgtls_tls::buffer::Buffer;
+use pgtls_tls::endpoint::{BackendFacing, ClientFacing};
+use pgtls_tls::ops::TlsConnectionOps;
+use pgtls_tls::outbox::Outbox;
+use pgtls_tls::session::SessionError;
+use pgtls_tls::stream::{EndOfStream, READ_BYTES, Received, TlsScratch, TlsStream, Transport};
+
+use crate::connection::socket::Socket;
+
+/// Memory of one worker that its sessions use in turn, never across an await.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// What the last receive got.
+    pub(crate) plaintext: Buffer,
+    pub(crate) tls: TlsScratch,
+}
+
+/// A client or a backend.
+#[derive(Debug)]
+pub(crate) enum Peer<C> {
+    Plain(PlainStream),
+    Tls(TlsStream<C, Socket>),
+}
+
+/// The client's side of a session.
+pub(crate) type ClientPeer = Peer<ClientFacing>;
+
+/// The backend's side of a session.
+pub(crate) type BackendPeer = Peer<BackendFacing>;
+
+/// A socket without TLS.
+#[derive(Debug)]
+pub(crate) struct PlainStream {
+    socket: Socket,
+    /// Read before this stream existed; the first reader gets it.
+    received: RefCell<Vec<u8>>,
+    outbox: RefCell<Outbox>,
+}
+
+impl PlainStream {
+    pub(crate) fn new(socket: Socket, received: Vec<u8>) -> Self {
+        Self {
+            socket,
+            received: RefCell::new(received),
+            outbox: RefCell::default(),
+        }
+    }
+
+    /// The socket, once the stream turns out to speak TLS from here on.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        plaintext: &mut Buffer,
+    ) -> Poll<Result<Received, SessionError>> {
+        let received = self.received.take();
+        if !received.is_empty() {
+            plaintext.extend(&received);
+            return Poll::Ready(Ok(Received::Data));
+        }
+        let count = ready!(
+            self.socket
+                .poll_receive(cx, plaintext.spare_mut(READ_BYTES))
+        )?;
+        plaintext.commit(count);
+        Poll::Ready(Ok(if count == 0 {
+            Received::End(EndOfStream::Fin)
+        } else {
+            Received::Data
+        }))
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        let mut outbox = self.outbox.borrow_mut();
+        while !outbox.is_empty() {
+            let sent = ready!(self.socket.poll_send(cx, outbox.pending()))?;
+            outbox.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<C: TlsConnectionOps> Peer<C> {
+    /// Receives into `scratch.plaintext`, which it empties first. Cancel-safe.
+    pub(crate) async fn receive(
+        &self,
+        scratch: &RefCell<Scratch>,
+    ) -> Result<Received, SessionError> {
+        poll_fn(|cx| {
+            let Scratch { plaintext, tls } = &mut *scratch.borrow_mut();
+            plaintext.clear();
+            match self {
+                Self::Plain(stream) => stream.poll_receive(cx, plaintext),
+                Self::Tls(stream) => stream.poll_receive(cx, tls, plaintext),
+            }
+        })
+        .await
+    }
+
+    /// Sends what the kernel takes and keeps the rest: see [`Peer::has_residue`].
+    pub(crate) fn send(&self, bytes: &[u8], tls: &mut TlsScratch) -> Result<(), SessionError> {
+        match self {
+            Self::Plain(stream) => {
+                let sent = stream
+                    .outbox
+                    .borrow_mut()
+                    .send(bytes, |part| stream.socket.try_send(part));
+                sent.map_err(SessionError::Io)
+            }
+            Self::Tls(stream) => stream.send(bytes, tls),
+        }
+    }
+
+    /// Whether bytes wait for the kernel: then nothing more must be sent.
+    pub(crate) fn has_residue(&self) -> Result<bool, SessionError> {
+        match self {
+            Self::Plain(stream) => Ok(!stream.outbox.borrow().is_empty()),
+            Self::Tls(stream) => stream.has_residue(),
+        }
+    }
+
+    /// Waits until the kernel took everything. Cancel-safe.
+    pub(crate) async fn flush(&self) -> Result<(), SessionError> {
+        poll_fn(|cx| match self {
+            Self::Plain(stream) => stream.poll_flush(cx),
+            Self::Tls(stream) => stream.poll_flush(cx),
+        })
+        .await
+    }
+
+    /// Sends `close_notify` where there is TLS; [`Peer::shutdown_write`] follows once nothing waits any more.
+    pub(crate) fn send_close_notify(&self, tls: &mut TlsScratch) -> Result<(), SessionError> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(stream) => stream.send_close_notify(tls),
+        }
+    }
+
+    /// Receives raw bytes and forgets them; 0 is the end of the stream. Cancel-safe.
+    pub(crate) async fn discard(&self, scratch: &RefCell<Scratch>) -> io::Result<usize> {
+        let socket = match self {
+            Self::Plain(stream) => &stream.socket,
+            Self::Tls(stream) => stream.socket(),
+        };
+        poll_fn(|cx| {
+            let plaintext = &mut scratch.borrow_mut().plaintext;
+            plaintext.clear();
+            socket.poll_receive(cx, plaintext.spare_mut(READ_BYTES))
+        })
+        .await
+    }
+
+    /// Ends our direction on the socket.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.socket.shutdown_write(),
+            Self::Tls(stream) => stream.shutdown_write(),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Phase *relay*: plaintext of one peer becomes what the other is sent, in both directions, until both have ended.
+//!
+//! One `select!` per mode. Writes are guarded: a peer is read only while nothing waits to be sent to the other, so a session
+//! holds at most one read's worth of bytes per direction. The same loop serves authentication and streaming; what differs
+//! is the [`Watch`] that looks at the bytes on the way.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use pgtls_tls::ops::TlsConnectionOps;
+use pgtls_tls::session::SessionError;
+use pgtls_tls::stream::{Received, TlsScratch};
+use pgtls_wire::{MessageWalk, SqlState};
+use tokio::time::sleep;
+
+use crate::connection::ending::Ending;
+use crate::connection::journal::Journal;
+use crate::connection::peer::{BackendPeer, ClientPeer, Peer, Scratch};
+use crate::connection::relay_state::{EndStep, FirstEnd, Flow, RelayState};
+use crate::report::CloseReason;
+
+/// How long the other peer may keep a session open, silently, after the backend has left it.
+const BACKEND_GONE_LINGER: Duration = Duration::from_secs(10);
+
+/// Looks at the bytes on their way, before they are sent.
+pub(crate) trait Watch {
+    /// What goes on to the backend now.
+    fn from_client<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending>;
+    /// Sees what goes on to the client.
+    fn from_backend(&mut self, chunk: &[u8]) -> Result<Step, Ending>;
+    /// The backend has ended its direction: an ending if that must not be passed on as it is.
+    fn backend_ended(&self) -> Option<Ending>;
+    /// Whether a message of our own may follow what the client was sent.
+    fn is_at_boundary(&self) -> bool;
+}
+
+/// Whether the mode goes on after a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Stay,
+    Leave,
+}
+
+/// How a mode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ModeEnd {
+    /// The watch has seen what it waited for.
+    Left,
+    /// Both directions are over.
+    Over(CloseReason),
+}
+
+/// What a session is relayed in; the loop owns its receiver.
+pub(crate) enum RelayMode<'m, W> {
+    /// Until the watch leaves, or both peers have ended, or the receiver says that the session is cut.
+    Streaming {
+        watch: &'m mut W,
+        cut: Pin<&'m mut dyn Future<Output = ()>>,
+    },
+}
+
+/// Streaming: nothing is looked at but message boundaries.
+#[derive(Debug)]
+pub(crate) struct Boundaries {
+    /// None once the stream turned out not to be framed; then no message of ours can enter it.
+    walk: Option<MessageWalk>,
+}
+
+impl Boundaries {
+    pub(crate) fn new(walk: MessageWalk) -> Self {
+        Self { walk: Some(walk) }
+    }
+}
+
+impl Watch for Boundaries {
+    fn from_client<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending> {
+        Ok(chunk)
+    }
+
+    fn from_backend(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
+        if let Some(walk) = self.walk.as_mut()
+            && walk.advance(chunk).is_err()
+        {
+            self.walk = None;
+        }
+        Ok(Step::Stay)
+    }
+
+    fn backend_ended(&self) -> Option<Ending> {
+        None
+    }
+
+    fn is_at_boundary(&self) -> bool {
+        self.walk.as_ref().is_some_and(MessageWalk::is_at_boundary)
+    }
+}
+
+/// Two peers joined.
+pub(crate) struct Relay<'s> {
+    client: &'s ClientPeer,
+    backend: &'s BackendPeer,
+    scratch: &'s RefCell<Scratch>,
+    journal: &'s mut Journal,
+    pub(crate) state: RelayState,
+}
+
+impl<'s> Relay<'s> {
+    pub(crate) fn new(
+        client: &'s ClientPeer,
+        backend: &'s BackendPeer,
+        scratch: &'s RefCell<Scratch>,
+        journal: &'s mut Journal,
+    ) -> Self {
+        Self {
+            client,
+            backend,
+            scratch,
+            journal,
+            state: RelayState::new(),
+        }
+    }
+
+    /// Sends the startup packet, `bytes` up to `packet_bytes`, and through `watch` what the client sent right behind it.
+    pub(crate) fn send_startup<W: Watch>(
+        &mut self,
+        bytes: &[u8],
+        packet_bytes: usize,
+        watch: &mut W,
+    ) -> Result<(), Ending> {
+        let (packet, behind) = bytes.split_at_checked(packet_bytes).unwrap_or((bytes, &[]));
+        let tls = &mut self.scratch.borrow_mut().tls;
+        self.journal.add_bytes_in(bytes.len());
+        let behind = watch.from_client(behind)?;
+        if self.backend.send(packet, tls).is_err() || self.backend.send(behind, tls).is_err() {
+            self.state.backend_broken();
+        }
+        Ok(())
+    }
+
+    /// Runs one mode to its end.
+    pub(crate) async fn run<W: Watch>(
+        &mut self,
+        mode: RelayMode<'_, W>,
+    ) -> Result<ModeEnd, Ending> {
+        let RelayMode::Streaming { watch, mut cut } = mode;
+        loop {
+            self.pass_ends_on();
+            if self.state.is_over() {
+                return Ok(ModeEnd::Over(self.reason()));
+            }
+            let (client, backend) = (self.client, self.backend);
+            let is_client_busy = client
+                .has_residue()
+                .map_err(|error| Ending::of_client(&error))?;
+            let is_backend_busy = backend
+                .has_residue()
+                .map_err(|error| Ending::of_backend(&error))?;
+            let lingers = self.state.awaits_client_only() || self.state.awaits_broken_backend();
+            tokio::select! {
+                received = client.receive(self.scratch),
+                    if self.state.inward == Flow::Open && !is_backend_busy => self.inward(received, watch)?,
+                received = backend.receive(self.scratch),
+                    if self.state.outward == Flow::Open && !is_client_busy => {
+                    if self.outward(received, watch)? == Step::Leave {
+                        return Ok(ModeEnd::Left);
+                    }
+                }
+                flushed = client.flush(), if is_client_busy && self.state.outward != Flow::Over => {
+                    if let Err(error) = flushed { self.client_failed(&error)?; }
+                }
+                flushed = backend.flush(), if is_backend_busy && self.state.inward != Flow::Over => {
+                    if flushed.is_err() { self.state.backend_broken(); }
+                }
+                () = &mut cut => return Err(cut_now(watch)),
+                () = async { sleep(BACKEND_GONE_LINGER).await }, if lingers => {
+                    return Ok(ModeEnd::Over(self.reason()));
+                }
+            }
+        }
+    }
+
+    /// The client's bytes go to the backend.
+    fn inward<W: Watch>(
+        &mut self,
+        received: Result<Received, SessionError>,
+        watch: &mut W,
+    ) -> Result<(), Ending> {
+        match received {
+            Ok(Received::Data) => self.send_inward(watch),
+            Ok(Received::End(_)) => {
+                self.state.client_ended();
+                Ok(())
+            }
+            Err(error) => self.client_failed(&error),
+        }
+    }
+
+    /// Sends what the client's last read brought on to the backend.
+    fn send_inward<W: Watch>(&mut self, watch: &mut W) -> Result<(), Ending> {
+        let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
+        self.journal.add_bytes_in(plaintext.len());
+        let bytes = watch.from_client(plaintext.filled())?;
+        if !bytes.is_empty() && self.backend.send(bytes, tls).is_err() {
+            // What the backend said before it left may still be read, and the client shall see it.
+            self.state.backend_broken();
+        }
+        Ok(())
+    }
+
+    /// The backend's bytes go to the client.
+    fn outward<W: Watch>(
+        &mut self,
+        received: Result<Received, SessionError>,
+        watch: &mut W,
+    ) -> Result<Step, Ending> {
+        match received {
+            Ok(Received::Data) => self.send_outward(watch),
+            Ok(Received::End(_)) => {
+                if let Some(ending) = watch.backend_ended() {
+                    return Err(ending);
+                }
+                self.state.backend_ended();
+                Ok(Step::Stay)
+            }
+            Err(_) if self.state.first_end.is_some() => {
+                // It was leaving anyway: an unclean end of it is the end.
+                self.state.backend_ended();
+                Ok(Step::Stay)
+            }
+            Err(error) => Err(lost_backend(&error, watch)),
+        }
+    }
+
+    fn send_outward<W: Watch>(&mut self, watch: &mut W) -> Result<Step, Ending> {
+        let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
+        let bytes = plaintext.filled();
+        let step = watch.from_backend(bytes)?;
+        self.journal.add_bytes_out(bytes.len());
+        match self.client.send(bytes, tls) {
+            Ok(()) => Ok(step),
+            Err(error) => self.client_failed(&error).map(|()| step),
+        }
+    }
+
+    /// A client that had ended its direction may be gone altogether: that is no fault.
+    fn client_failed(&mut self, error: &SessionError) -> Result<(), Ending> {
+        if self.state.first_end != Some(FirstEnd::Client) {
+            return Err(Ending::of_client(error));
+        }
+        self.state.outward = Flow::Over;
+        Ok(())
+    }
+
+    /// Tells each peer of the other's end as soon as all that came before it is sent.
+    fn pass_ends_on(&mut self) {
+        if self.state.first_end.is_some() {
+            let tls = &mut self.scratch.borrow_mut().tls;
+            self.state.inward = pass_end_on(self.state.inward, self.backend, tls);
+            self.state.outward = pass_end_on(self.state.outward, self.client, tls);
+        }
+    }
+
+    fn reason(&self) -> CloseReason {
+        match self.state.first_end {
+            Some(FirstEnd::Client) | None => CloseReason::ClientClosed,
+            Some(FirstEnd::Backend) => CloseReason::BackendClosed,
+        }
+    }
+}
+
+/// Takes a flow as far as its destination's outbox allows. A peer that cannot be told any more is told enough.
+fn pass_end_on<C: TlsConnectionOps>(mut flow: Flow, to: &Peer<C>, tls: &mut TlsScratch) -> Flow {
+    loop {
+        match flow.step(to.has_residue().unwrap_or(false)) {
+            EndStep::None => return flow,
+            EndStep::Notify => {
+                flow = if to.send_close_notify(tls).is_ok() {
+                    Flow::Notified
+                } else {
+                    Flow::Over
+                };
+            }
+            EndStep::Shutdown => {
+                let _ = to.shutdown_write();
+                return Flow::Over;
+            }
+        }
+    }
+}
+
+/// The session is cut; the client is told if a message of ours may stand where the stream is.
+fn cut_now<W: Watch>(watch: &W) -> Ending {
+    let ending = Ending::quiet(CloseReason::Drained);
+    if !watch.is_at_boundary() {
+        return ending;
+    }
+    ending.telling(
+        SqlState::AdminShutdown,
+        "terminating connection due to administrator command",
+        Some("The proxy is shutting down; connect again."),
+    )
+}
+
+/// The backend's socket or TLS broke; the client is told likewise.
+fn lost_backend<W: Watch>(error: &SessionError, watch: &W) -> Ending {
+    let ending = Ending::of_backend(error);
+    if !watch.is_at_boundary() {
+        return ending;
+    }
+    ending.telling(
+        SqlState::ConnectionFailure,
+        "the connection to the PostgreSQL server behind the proxy was lost",
+        None,
+    )
+}

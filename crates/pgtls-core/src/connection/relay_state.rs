@@ -1,0 +1,136 @@
+//! [`RelayState`]: which direction of a session still carries bytes, without any I/O.
+//!
+//! Each direction ends by itself, so that a half-closed session still gets its answer: the receiver is told only once all that
+//! came before was sent. Not representable: an end told twice, bytes after an end.
+
+/// One direction, named by its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The source may send.
+    Open,
+    /// The source has ended; the destination is not told yet.
+    Ended,
+    /// `close_notify` stands in the destination's outbox; its socket is still open for writing.
+    Notified,
+    /// The destination was told, or cannot be told any more.
+    Over,
+}
+
+/// What has to be done now to pass an end on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndStep {
+    /// Nothing, or not yet: bytes still wait.
+    None,
+    /// Send `close_notify`.
+    Notify,
+    /// Shut the socket's write side down.
+    Shutdown,
+}
+
+/// Both directions of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RelayState {
+    /// Client to backend.
+    pub(crate) inward: Flow,
+    /// Backend to client.
+    pub(crate) outward: Flow,
+    /// Which side ended first.
+    pub(crate) first_end: Option<FirstEnd>,
+}
+
+/// The side that ended first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstEnd {
+    Client,
+    Backend,
+}
+
+impl Flow {
+    /// What to do next, given whether the destination still has bytes waiting.
+    pub(crate) fn step(self, has_residue: bool) -> EndStep {
+        match self {
+            Self::Ended if !has_residue => EndStep::Notify,
+            Self::Notified if !has_residue => EndStep::Shutdown,
+            Self::Open | Self::Ended | Self::Notified | Self::Over => EndStep::None,
+        }
+    }
+}
+
+impl RelayState {
+    pub(crate) fn new() -> Self {
+        Self {
+            inward: Flow::Open,
+            outward: Flow::Open,
+            first_end: None,
+        }
+    }
+
+    pub(crate) fn client_ended(&mut self) {
+        self.inward = Flow::Ended;
+        self.first_end.get_or_insert(FirstEnd::Client);
+    }
+
+    pub(crate) fn backend_ended(&mut self) {
+        self.outward = Flow::Ended;
+        self.first_end.get_or_insert(FirstEnd::Backend);
+    }
+
+    /// The backend takes nothing more, but what it has sent may still reach the client.
+    pub(crate) fn backend_broken(&mut self) {
+        self.inward = Flow::Over;
+        self.first_end.get_or_insert(FirstEnd::Backend);
+    }
+
+    /// Both directions are done with.
+    pub(crate) fn is_over(&self) -> bool {
+        self.inward == Flow::Over && self.outward == Flow::Over
+    }
+
+    /// The client was told that the backend is gone and has not ended its own direction yet: that wait has a deadline.
+    pub(crate) fn awaits_client_only(&self) -> bool {
+        self.outward == Flow::Over && self.inward == Flow::Open
+    }
+
+    /// The backend takes nothing more and has not ended its direction yet: that wait has a deadline.
+    pub(crate) fn awaits_broken_backend(&self) -> bool {
+        self.inward == Flow::Over
+            && self.first_end == Some(FirstEnd::Backend)
+            && self.outward != Flow::Over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_destination_only_when_nothing_waits() {
+        assert_eq!(Flow::Ended.step(true), EndStep::None);
+        assert_eq!(Flow::Ended.step(false), EndStep::Notify);
+        assert_eq!(Flow::Notified.step(true), EndStep::None);
+        assert_eq!(Flow::Notified.step(false), EndStep::Shutdown);
+        assert_eq!(Flow::Open.step(false), EndStep::None);
+        assert_eq!(Flow::Over.step(false), EndStep::None);
+    }
+
+    #[test]
+    fn goes_on_outward_after_the_client_half_closed() {
+        let mut state = RelayState::new();
+        state.client_ended();
+        state.inward = Flow::Over;
+        assert!(!state.is_over());
+        assert_eq!(state.outward, Flow::Open);
+        state.backend_ended();
+        state.outward = Flow::Over;
+        assert!(state.is_over());
+        assert_eq!(state.first_end, Some(FirstEnd::Client));
+    }
+
+    #[test]
+    fn waits_for_the_client_alone_once_the_backend_is_gone() {
+        let mut state = RelayState::new();
+        state.backend_ended();
+        state.outward = Flow::Over;
+        assert!(state.awaits_client_only());
+    }
+}

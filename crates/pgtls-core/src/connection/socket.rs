@@ -1,0 +1,145 @@
+//! [`Socket`]: a non-blocking TCP or Unix-domain socket on the worker's reactor.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::task::{Context, Poll, ready};
+
+use pgtls_tls::stream::Transport;
+use socket2::{Domain, SockAddr, TcpKeepalive, Type};
+use tokio::io::unix::AsyncFd;
+
+use crate::options::KeepaliveOptions;
+
+/// A connected socket. Dropping it closes the descriptor.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: AsyncFd<socket2::Socket>,
+}
+
+impl Socket {
+    /// Puts a connected socket on this thread's reactor.
+    pub(crate) fn new(socket: socket2::Socket, keepalive: &KeepaliveOptions) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        tune(&socket, keepalive)?;
+        #[expect(
+            deprecated,
+            reason = "register() is unsafe because T may swap its descriptor; socket2::Socket owns one for life"
+        )]
+        let fd = AsyncFd::new(socket)?;
+        Ok(Self { fd })
+    }
+
+    /// Connects to a TCP address. Cancel-safe: dropping the future closes the socket.
+    pub(crate) async fn connect_tcp(
+        address: SocketAddr,
+        keepalive: &KeepaliveOptions,
+    ) -> io::Result<Self> {
+        Self::connect(Domain::for_address(address), &address.into(), keepalive).await
+    }
+
+    /// Connects to a Unix-domain socket. Cancel-safe likewise.
+    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
+        Self::connect(
+            Domain::UNIX,
+            &SockAddr::unix(path)?,
+            &KeepaliveOptions::default(),
+        )
+        .await
+    }
+
+    async fn connect(
+        domain: Domain,
+        address: &SockAddr,
+        keepalive: &KeepaliveOptions,
+    ) -> io::Result<Self> {
+        let socket = Self::new(socket2::Socket::new(domain, Type::STREAM, None)?, keepalive)?;
+        match socket.fd.get_ref().connect(address) {
+            Ok(()) => {}
+            Err(error) if is_in_progress(&error) => {
+                let _ = socket.fd.writable().await?;
+                if let Some(error) = socket.fd.get_ref().take_error()? {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(socket)
+    }
+}
+
+/// Whether a non-blocking connect goes on in the background.
+fn is_in_progress(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// `TCP_NODELAY` always; keepalive as configured. Nothing of it concerns Unix-domain sockets.
+fn tune(socket: &socket2::Socket, keepalive: &KeepaliveOptions) -> io::Result<()> {
+    if socket.domain()? == Domain::UNIX {
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
+    if keepalive.is_enabled {
+        let mut parameters = TcpKeepalive::new();
+        if !keepalive.idle.is_zero() {
+            parameters = parameters.with_time(keepalive.idle);
+        }
+        if !keepalive.interval.is_zero() {
+            parameters = parameters.with_interval(keepalive.interval);
+        }
+        if keepalive.count > 0 {
+            parameters = parameters.with_retries(keepalive.count);
+        }
+        socket.set_keepalive(true)?;
+        socket.set_tcp_keepalive(&parameters)?;
+    }
+    #[cfg(target_os = "linux")]
+    if !keepalive.user_timeout.is_zero() {
+        socket.set_tcp_user_timeout(Some(keepalive.user_timeout))?;
+    }
+    Ok(())
+}
+
+impl Transport for Socket {
+    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
+            match guard.try_io(|fd| fd.get_ref().read(into)) {
+                Ok(Ok(received)) => {
+                    if received > 0 && received < into.len() {
+                        // The kernel had no more: wait for its next event instead of asking again. An end of stream
+                        // that was signalled along with the data is not forgotten by this.
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(received));
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.fd.get_ref().send(bytes)
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            match guard.try_io(|fd| fd.get_ref().send(bytes)) {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        match self.fd.get_ref().shutdown(std::net::Shutdown::Write) {
+            // The peer is gone already: nobody left to tell.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+}

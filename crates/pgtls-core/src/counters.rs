@@ -1,0 +1,60 @@
+//! Counters of a route and of the whole data plane: relaxed atomics, read by [`Snapshot`].
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Counts of one route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteCounters {
+    live_sessions: AtomicU32,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl RouteCounters {
+    pub(crate) fn add_bytes_in(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_bytes_out(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn live_sessions(&self) -> &AtomicU32 {
+        &self.live_sessions
+    }
+
+    pub(crate) fn snapshot(&self, route_id: u32) -> RouteSnapshot {
+        RouteSnapshot {
+            route_id,
+            live_sessions: self.live_sessions.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The state of a data plane at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Worker threads running.
+    pub workers: u32,
+    /// Workers that died and were replaced, since the start.
+    pub worker_restarts: u64,
+    /// Sessions of all routes.
+    pub live_sessions: u32,
+    /// Per route, in the order of the options.
+    pub routes: Vec<RouteSnapshot>,
+}
+
+/// One route's part of a [`Snapshot`].
+#[derive(Clone, Debug)]
+pub struct RouteSnapshot {
+    /// As in the options.
+    pub route_id: u32,
+    /// Sessions that have not ended.
+    pub live_sessions: u32,
+    /// Plaintext bytes from clients to the backend, since the start.
+    pub bytes_in: u64,
+    /// Plaintext bytes from the backend to clients, since the start.
+    pub bytes_out: u64,
+}

@@ -1,0 +1,247 @@
+//! [`DataPlane`]: the way in. Starts the threads, takes connections over, reloads routes, drains, closes.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::admission::{Admission, AdoptError, Verdict};
+use crate::connection::cancel::CancelRegistry;
+use crate::counters::Snapshot;
+use crate::messages::{Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, ProxyMessage};
+use crate::options::{DataPlaneOptions, RouteOptions};
+use crate::report::{ConnectionReport, TlsReport, TlsSide};
+use crate::routes::{RouteError, RouteTable};
+use crate::runtime::supervisor;
+use crate::runtime::worker_counters::WorkerCounters;
+
+/// What the start-up negotiation left the client's socket in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEncryption {
+    /// `S` was sent; the ClientHello comes next.
+    Negotiated,
+    /// The ClientHello came first; ALPN is required.
+    Direct,
+    /// Plaintext; the startup packet comes next.
+    None,
+}
+
+/// What comes along with a descriptor.
+#[derive(Clone, Debug)]
+pub struct Handoff {
+    /// Names the connection in its report.
+    pub connection_id: u64,
+    /// Which route serves it.
+    pub route_id: u32,
+    /// State of the socket.
+    pub encryption: ClientEncryption,
+    /// Bytes that were read from the socket and belong to what comes next.
+    pub prefix: Vec<u8>,
+    /// The client's address, `host:port` or `unix:…`.
+    pub peer: String,
+    /// The address it connected to.
+    pub local_address: String,
+    /// What is left of `client_login_timeout`.
+    pub remaining: Duration,
+}
+
+/// What the data plane tells its owner, from any of its threads.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A connection is over.
+    ConnectionClosed(Box<ConnectionReport>),
+    /// A handshake is finished; only with `report_tls_established`.
+    TlsEstablished {
+        /// From the hand-off.
+        connection_id: u64,
+        /// From the hand-off.
+        route_id: u32,
+        /// Which leg.
+        side: TlsSide,
+        /// What was agreed on.
+        tls: TlsReport,
+    },
+    /// A worker died and was replaced.
+    WorkerRestarted {
+        /// Number of the worker, from 0.
+        worker: u32,
+        /// What it died of.
+        reason: String,
+    },
+}
+
+/// Receives events; must not block.
+pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Sessions that ended by themselves.
+    pub drained: u32,
+    /// Sessions that were cut when the grace was over.
+    pub cut: u32,
+}
+
+/// Why a data plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A route's configuration does not hold.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The operating system refused a thread or a poller.
+    #[error("the data plane's threads cannot be started: {0}")]
+    Threads(#[from] io::Error),
+}
+
+/// What every thread of the data plane shares.
+pub(crate) struct Shared {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) routes: RouteTable,
+    pub(crate) cancels: CancelRegistry,
+    pub(crate) workers: WorkerCounters,
+    pub(crate) control: watch::Sender<Control>,
+    pub(crate) events: EventSink,
+    pub(crate) max_workers: usize,
+    pub(crate) reports_tls: bool,
+    is_closed: AtomicBool,
+}
+
+/// The running data plane. Dropping it ends its sessions and joins its threads.
+pub struct DataPlane {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<ProxyMessage>,
+    connections: mpsc::Sender<Box<Adopted>>,
+    /// Guards the handle that `close` joins; nothing else runs under it.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl DataPlane {
+    /// Builds every route and starts the proxy thread. Nothing runs when it fails.
+    pub fn start(options: &DataPlaneOptions, events: EventSink) -> Result<Self, StartError> {
+        let routes = RouteTable::default();
+        routes.replace(&options.routes)?;
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Arc::new(Shared {
+            admission: Admission::new(options.max_client_conn, options.max_concurrent_handshakes),
+            routes,
+            cancels: CancelRegistry::default(),
+            workers: WorkerCounters::default(),
+            control: watch::Sender::new(Control::Run),
+            events,
+            max_workers: if options.workers == 0 {
+                available
+            } else {
+                options.workers
+            },
+            reports_tls: options.report_tls_established,
+            is_closed: AtomicBool::new(false),
+        });
+        let (commands, command_inbox) = mpsc::channel(COMMAND_QUEUE);
+        let (connections, connection_inbox) = mpsc::channel(CONNECTION_QUEUE);
+        let inbox = supervisor::Inbox {
+            commands: command_inbox,
+            connections: connection_inbox,
+        };
+        let thread = supervisor::start(Arc::clone(&shared), commands.clone(), inbox)?;
+        Ok(Self {
+            shared,
+            commands,
+            connections,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Replaces the routes for connections to come; all or nothing.
+    pub fn reload(&self, routes: &[RouteOptions]) -> Result<(), RouteError> {
+        self.shared.routes.replace(routes)
+    }
+
+    /// Takes over the socket behind `fd`: duplicates the descriptor, so that the caller closes its own in any case.
+    pub fn adopt(&self, fd: BorrowedFd<'_>, handoff: Handoff) -> Result<(), AdoptError> {
+        if self.is_closed() {
+            return Err(AdoptError::Closed);
+        }
+        let route = self
+            .shared
+            .routes
+            .find(handoff.route_id)
+            .ok_or(AdoptError::RouteUnknown(handoff.route_id))?;
+        let (permit, over_limit) = match self.shared.admission.admit(&route, &handoff.peer)? {
+            Verdict::Admitted(permit) => (permit, None),
+            Verdict::OverLimit(permit, slot) => (permit, Some(slot)),
+        };
+        let now = Instant::now();
+        let adopted = Adopted {
+            fd: fd.as_fd().try_clone_to_owned()?,
+            connection_id: handoff.connection_id,
+            encryption: handoff.encryption,
+            prefix: handoff.prefix,
+            peer: handoff.peer,
+            local_address: handoff.local_address,
+            adopted_at: now,
+            login_deadline: now.checked_add(handoff.remaining).unwrap_or(now),
+            route,
+            permit,
+            over_limit,
+        };
+        self.connections
+            .try_send(Box::new(adopted))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => AdoptError::TooManyConnections,
+                mpsc::error::TrySendError::Closed(_) => AdoptError::Closed,
+            })
+    }
+
+    /// Counters at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            workers: self.shared.workers.running(),
+            worker_restarts: self.shared.workers.restarts(),
+            live_sessions: self.shared.admission.live(),
+            routes: self.shared.routes.snapshot(),
+        }
+    }
+
+    /// Calls `done` once no session lives; sessions left after `grace` are cut. The caller stops accepting first.
+    pub fn drain(&self, grace: Duration, done: Box<dyn FnOnce(DrainReport) + Send>) {
+        if let Err(mpsc::error::SendError(ProxyMessage::Drain { done, .. })) = self
+            .commands
+            .blocking_send(ProxyMessage::Drain { grace, done })
+        {
+            done(DrainReport { drained: 0, cut: 0 });
+        }
+    }
+
+    /// Whether [`DataPlane::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Ends every session and joins every thread; idempotent.
+    pub fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.control.send_replace(Control::Cut);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(thread) = thread else { return };
+        // Fails only when the proxy thread is over already.
+        let _ = self.commands.blocking_send(ProxyMessage::Close);
+        // The proxy thread catches its workers' panics; its own would have been reported already.
+        let _ = thread.join();
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

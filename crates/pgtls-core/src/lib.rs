@@ -1,0 +1,29 @@
+//! The data plane of pgtls: takes over a client's socket after the start-up negotiation and owns every byte from then on.
+//!
+//! `data_plane` is the way in, `runtime` the threads, `connection` the life of one connection, a file per phase.
+//! May import pgtls-tls and pgtls-wire; is imported by pgtls-napi alone.
+
+mod admission;
+mod connection;
+mod counters;
+mod data_plane;
+mod messages;
+mod options;
+mod report;
+mod routes;
+mod runtime;
+
+pub use admission::AdoptError;
+pub use counters::{RouteSnapshot, Snapshot};
+pub use data_plane::{
+    ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, StartError,
+};
+pub use options::{
+    BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,
+    RouteOptions, Sslmode, Sslnegotiation,
+};
+pub use report::{
+    AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, Phase, TlsReport,
+    TlsSide,
+};
+pub use routes::RouteError;

@@ -1,0 +1,67 @@
+//! Every message that crosses between threads. All channels are bounded; what happens when one is full stands here.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::admission::Permit;
+use crate::data_plane::{ClientEncryption, DrainReport};
+use crate::routes::Route;
+
+/// Connections that wait for the proxy thread. When it is full, `adopt` refuses with `TooManyConnections`.
+pub(crate) const CONNECTION_QUEUE: usize = 8192;
+
+/// Connections that wait for one worker. When it is full, the next worker is tried, then the connection is closed and reported.
+pub(crate) const WORKER_QUEUE: usize = 4096;
+
+/// Commands that wait for the proxy thread. Senders block while it is full: they are few, and none is the proxy thread.
+pub(crate) const COMMAND_QUEUE: usize = 64;
+
+/// To the proxy thread, beside the connections it places, which have a channel of their own.
+pub(crate) enum ProxyMessage {
+    /// A worker's thread ended; `cause` is none when it was told to.
+    WorkerStopped {
+        worker: usize,
+        cause: Option<String>,
+    },
+    /// Tell when no session lives, or cut those left after `grace`.
+    Drain {
+        grace: Duration,
+        done: Box<dyn FnOnce(DrainReport) + Send>,
+    },
+    /// End every session and every thread.
+    Close,
+}
+
+/// To a worker.
+pub(crate) enum WorkerMessage {
+    /// A connection to serve to its end.
+    Adopt(Box<Adopted>),
+}
+
+/// To every session at once, through a watch channel, of which only the newest value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Serve.
+    Run,
+    /// End now.
+    Cut,
+}
+
+/// A connection on its way to a worker. Owns the duplicated descriptor.
+pub(crate) struct Adopted {
+    pub(crate) fd: OwnedFd,
+    pub(crate) connection_id: u64,
+    pub(crate) encryption: ClientEncryption,
+    pub(crate) prefix: Vec<u8>,
+    pub(crate) peer: String,
+    pub(crate) local_address: String,
+    pub(crate) adopted_at: Instant,
+    pub(crate) login_deadline: Instant,
+    pub(crate) route: Arc<Route>,
+    pub(crate) permit: Permit,
+    /// Held by a connection that is over a limit and only lives to be told so.
+    pub(crate) over_limit: Option<OwnedSemaphorePermit>,
+}

@@ -1,0 +1,126 @@
+//! What a data plane is started or reloaded with: plain values, as they come over the FFI.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgtls_tls::options::{BackendTlsOptions, ListenerTlsOptions};
+
+/// Everything a data plane needs to know.
+#[derive(Clone, Debug)]
+pub struct DataPlaneOptions {
+    /// Upper bound of worker threads; 0 is one per CPU available to the process.
+    pub workers: usize,
+    /// Client connections of all routes together.
+    pub max_client_conn: u32,
+    /// TLS handshakes with clients that may go on at the same time.
+    pub max_concurrent_handshakes: usize,
+    /// Whether each finished handshake is an event of its own.
+    pub report_tls_established: bool,
+    /// The routes, each with an id of its own.
+    pub routes: Vec<RouteOptions>,
+}
+
+/// One `[[proxy]]` section.
+#[derive(Clone, Debug)]
+pub struct RouteOptions {
+    /// Names the route in hand-offs and reports.
+    pub route_id: u32,
+    /// The configured name.
+    pub name: String,
+    /// Client connections of this route; 0 is no limit of its own.
+    pub max_client_conn: u32,
+    /// Client connections of one address on this route; 0 is no limit.
+    pub max_client_conn_per_ip: u32,
+    /// Towards clients.
+    pub listener: ListenerOptions,
+    /// Towards PostgreSQL.
+    pub backend: BackendOptions,
+}
+
+/// Towards clients.
+#[derive(Clone, Debug)]
+pub struct ListenerOptions {
+    /// None when `sslmode = "disable"`.
+    pub tls: Option<ListenerTlsOptions>,
+    /// Whether a session without TLS is refused.
+    pub require_tls: bool,
+    /// Keepalive of the client's socket.
+    pub keepalive: KeepaliveOptions,
+}
+
+/// Towards PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct BackendOptions {
+    /// Tried in order.
+    pub addresses: Vec<BackendAddress>,
+    /// libpq's `sslmode`.
+    pub sslmode: Sslmode,
+    /// libpq's `sslnegotiation`.
+    pub sslnegotiation: Sslnegotiation,
+    /// Policy and files; not looked at when `sslmode` is `disable`.
+    pub tls: BackendTlsOptions,
+    /// For each address: name look-up, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Keepalive of the backend's socket.
+    pub keepalive: KeepaliveOptions,
+}
+
+/// Where a PostgreSQL server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendAddress {
+    /// A host name or IP address.
+    Tcp {
+        /// Looked up anew for each connection.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A Unix-domain socket, full path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for BackendAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// libpq's `sslmode` without `allow`. How much is verified stands in [`BackendTlsOptions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sslmode {
+    /// Never TLS.
+    Disable,
+    /// TLS where the server offers it, else plaintext.
+    Prefer,
+    /// TLS or no connection.
+    Require,
+}
+
+/// libpq's `sslnegotiation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sslnegotiation {
+    /// An SSLRequest comes first.
+    Postgres,
+    /// The ClientHello comes first (PostgreSQL 17).
+    Direct,
+}
+
+/// TCP keepalive and user timeout; a zero leaves the system's value.
+#[derive(Clone, Debug, Default)]
+pub struct KeepaliveOptions {
+    /// `SO_KEEPALIVE`.
+    pub is_enabled: bool,
+    /// `TCP_KEEPIDLE`.
+    pub idle: Duration,
+    /// `TCP_KEEPINTVL`.
+    pub interval: Duration,
+    /// `TCP_KEEPCNT`.
+    pub count: u32,
+    /// `TCP_USER_TIMEOUT`.
+    pub user_timeout: Duration,
+}

@@ -1,0 +1,123 @@
+//! [`Route`]: one `[[proxy]]` section made ready to serve, and the table of all of them.
+//!
+//! A session keeps its [`Route`] for life: a reload puts a new table in place and touches no session.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use pgtls_tls::client_config::{ClientTls, build_client_config};
+use pgtls_tls::error::TlsConfigError;
+use pgtls_tls::server_config::{ServerTls, build_server_config};
+
+use crate::counters::{RouteCounters, RouteSnapshot};
+use crate::options::{BackendAddress, KeepaliveOptions, RouteOptions, Sslmode, Sslnegotiation};
+
+/// A route that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("proxy \"{route}\": {source}")]
+pub struct RouteError {
+    /// Name of the route.
+    pub route: String,
+    /// What is wrong with its TLS configuration.
+    pub source: TlsConfigError,
+}
+
+/// One `[[proxy]]` section, ready to serve.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) id: u32,
+    pub(crate) max_client_conn_per_ip: u32,
+    pub(crate) max_client_conn: u32,
+    pub(crate) listener_tls: Option<ServerTls>,
+    pub(crate) requires_tls: bool,
+    pub(crate) listener_keepalive: KeepaliveOptions,
+    pub(crate) backend: Backend,
+    pub(crate) counters: Arc<RouteCounters>,
+}
+
+/// The backend side of a route.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) addresses: Vec<BackendAddress>,
+    pub(crate) sslmode: Sslmode,
+    pub(crate) sslnegotiation: Sslnegotiation,
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) keepalive: KeepaliveOptions,
+}
+
+impl Route {
+    fn build(options: &RouteOptions, counters: Arc<RouteCounters>) -> Result<Self, RouteError> {
+        let fail = |source| RouteError {
+            route: options.name.clone(),
+            source,
+        };
+        let listener_tls = options
+            .listener
+            .tls
+            .as_ref()
+            .map(build_server_config)
+            .transpose()
+            .map_err(fail)?;
+        let backend_tls = match options.backend.sslmode {
+            Sslmode::Disable => None,
+            Sslmode::Prefer | Sslmode::Require => {
+                Some(build_client_config(&options.backend.tls).map_err(fail)?)
+            }
+        };
+        Ok(Self {
+            id: options.route_id,
+            max_client_conn_per_ip: options.max_client_conn_per_ip,
+            max_client_conn: options.max_client_conn,
+            listener_tls,
+            requires_tls: options.listener.require_tls,
+            listener_keepalive: options.listener.keepalive.clone(),
+            backend: Backend {
+                addresses: options.backend.addresses.clone(),
+                sslmode: options.backend.sslmode,
+                sslnegotiation: options.backend.sslnegotiation,
+                tls: backend_tls,
+                connect_timeout: options.backend.connect_timeout,
+                keepalive: options.backend.keepalive.clone(),
+            },
+            counters,
+        })
+    }
+}
+
+/// All routes by id. Reads are short; the lock is held for a look-up or a swap.
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    routes: RwLock<HashMap<u32, Arc<Route>>>,
+}
+
+impl RouteTable {
+    /// Builds every route before it replaces any; counters of routes that stay go on counting.
+    pub(crate) fn replace(&self, options: &[RouteOptions]) -> Result<(), RouteError> {
+        let mut fresh = HashMap::with_capacity(options.len());
+        for route in options {
+            let counters = self
+                .find(route.route_id)
+                .map_or_else(Arc::default, |old| Arc::clone(&old.counters));
+            fresh.insert(route.route_id, Arc::new(Route::build(route, counters)?));
+        }
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    pub(crate) fn find(&self, route_id: u32) -> Option<Arc<Route>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(&route_id).map(Arc::clone)
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<RouteSnapshot> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshots: Vec<_> = routes
+            .values()
+            .map(|route| route.counters.snapshot(route.id))
+            .collect();
+        snapshots.sort_by_key(|snapshot| snapshot.route_id);
+        snapshots
+    }
+}

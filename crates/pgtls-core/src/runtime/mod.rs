@@ -1,0 +1,6 @@
+//! The threads: one proxy thread that supervises (`supervisor`), workers that serve (`worker`), and who gets what (`placement`).
+
+pub(crate) mod placement;
+pub(crate) mod supervisor;
+pub(crate) mod worker;
+pub(crate) mod worker_counters;

@@ -1,0 +1,32 @@
+//! How many workers run and how many died: written by the supervisor, read by snapshots.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Counts of worker threads.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerCounters {
+    running: AtomicU32,
+    restarts: AtomicU64,
+}
+
+impl WorkerCounters {
+    pub(crate) fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_running(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_running(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_restart(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+}
