@@ -1,0 +1,213 @@
+//! Events and reports to JavaScript.
+
+use napi_derive::napi;
+use pgtls_core as core;
+
+/// What the data plane tells.
+#[napi(
+    discriminant = "type",
+    discriminant_case = "kebab-case",
+    use_nullable = true
+)]
+pub enum DataPlaneEvent {
+    /// A connection is over.
+    ConnectionClosed {
+        /// All that is known of it.
+        report: ConnectionReport,
+    },
+    /// A handshake is finished.
+    TlsEstablished {
+        /// From the hand-off.
+        connection_id: f64,
+        /// From the hand-off.
+        route_id: u32,
+        /// Which leg.
+        #[napi(ts_type = "'client' | 'backend'")]
+        side: String,
+        /// What was agreed on.
+        tls: TlsReport,
+    },
+    /// A worker died and was replaced.
+    WorkerRestarted {
+        /// Its number.
+        worker: u32,
+        /// What it died of.
+        reason: String,
+    },
+}
+
+/// All that is known of a connection that is over.
+#[napi(object, use_nullable = true)]
+pub struct ConnectionReport {
+    /// From the hand-off.
+    pub connection_id: f64,
+    /// From the hand-off.
+    pub route_id: u32,
+    /// From the hand-off.
+    pub client_addr: String,
+    /// From the hand-off.
+    pub listener_addr: String,
+    /// Address that was dialled.
+    pub backend_addr: Option<String>,
+    /// Of the ClientHello.
+    pub sni: Option<String>,
+    /// Of the StartupMessage.
+    pub user: Option<String>,
+    /// Of the StartupMessage.
+    pub database: Option<String>,
+    /// Of the StartupMessage.
+    pub application_name: Option<String>,
+    /// The client's leg.
+    pub client_tls: Option<TlsReport>,
+    /// The backend's leg.
+    pub backend_tls: Option<TlsReport>,
+    /// Plaintext from the client.
+    pub bytes_in: f64,
+    /// Plaintext from the backend.
+    pub bytes_out: f64,
+    /// Since the hand-off.
+    pub duration_millis: f64,
+    /// Why it ended, `snake_case`.
+    pub reason: String,
+    /// Who caused it, where it was a fault.
+    #[napi(ts_type = "'client' | 'backend' | 'proxy' | null")]
+    pub fault_side: Option<String>,
+    /// How far it came.
+    pub phase: String,
+    /// Of the ErrorResponse that pgtls sent.
+    pub sqlstate: Option<String>,
+    /// For the log.
+    pub message: Option<String>,
+    /// That ended a leg.
+    pub alert: Option<AlertReport>,
+    /// Whether it was a CancelRequest.
+    pub is_cancel: bool,
+}
+
+/// What a handshake agreed on.
+#[napi(object, use_nullable = true)]
+pub struct TlsReport {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    /// IANA name.
+    pub cipher: String,
+    /// Key exchange group.
+    pub group: Option<String>,
+    /// ALPN protocol.
+    pub alpn: Option<String>,
+    /// Whether a session was resumed.
+    pub resumed: bool,
+    /// Of the peer's certificate.
+    pub peer_cert_subject: Option<String>,
+    /// Of the peer's certificate.
+    pub peer_cert_sha256: Option<String>,
+}
+
+/// A TLS alert.
+#[napi(object, use_nullable = true)]
+pub struct AlertReport {
+    /// Who sent it: we did, or the peer.
+    #[napi(ts_type = "'sent' | 'received'")]
+    pub direction: String,
+    /// On which leg.
+    #[napi(ts_type = "'client' | 'backend'")]
+    pub side: String,
+    /// RFC 8446's name.
+    pub description: String,
+}
+
+impl From<core::Event> for DataPlaneEvent {
+    fn from(event: core::Event) -> Self {
+        match event {
+            core::Event::ConnectionClosed(report) => Self::ConnectionClosed {
+                report: ConnectionReport::from(*report),
+            },
+            core::Event::TlsEstablished {
+                connection_id,
+                route_id,
+                side,
+                tls,
+            } => Self::TlsEstablished {
+                connection_id: number(connection_id),
+                route_id,
+                side: side_word(side),
+                tls: TlsReport::from(tls),
+            },
+            core::Event::WorkerRestarted { worker, reason } => {
+                Self::WorkerRestarted { worker, reason }
+            }
+        }
+    }
+}
+
+impl From<core::ConnectionReport> for ConnectionReport {
+    fn from(report: core::ConnectionReport) -> Self {
+        Self {
+            connection_id: number(report.connection_id),
+            route_id: report.route_id,
+            client_addr: report.client_addr,
+            listener_addr: report.listener_addr,
+            backend_addr: report.backend_addr,
+            sni: report.sni,
+            user: report.user,
+            database: report.database,
+            application_name: report.application_name,
+            client_tls: report.client_tls.map(TlsReport::from),
+            backend_tls: report.backend_tls.map(TlsReport::from),
+            bytes_in: number(report.bytes_in),
+            bytes_out: number(report.bytes_out),
+            duration_millis: number(report.duration_millis),
+            reason: report.reason.as_str().to_owned(),
+            fault_side: report.fault_side.map(|side| side.as_str().to_owned()),
+            phase: report.phase.as_str().to_owned(),
+            sqlstate: report.sqlstate.map(str::to_owned),
+            message: report.message,
+            alert: report.alert.map(AlertReport::from),
+            is_cancel: report.is_cancel,
+        }
+    }
+}
+
+impl From<core::TlsReport> for TlsReport {
+    fn from(tls: core::TlsReport) -> Self {
+        Self {
+            version: tls.version,
+            cipher: tls.cipher,
+            group: tls.group,
+            alpn: tls.alpn,
+            resumed: tls.is_resumed,
+            peer_cert_subject: tls.peer_cert_subject,
+            peer_cert_sha256: tls.peer_cert_sha256,
+        }
+    }
+}
+
+impl From<core::AlertReport> for AlertReport {
+    fn from(alert: core::AlertReport) -> Self {
+        Self {
+            direction: match alert.direction {
+                core::AlertDirection::Sent => "sent".to_owned(),
+                core::AlertDirection::Received => "received".to_owned(),
+            },
+            side: side_word(alert.side),
+            description: alert.description,
+        }
+    }
+}
+
+fn side_word(side: core::TlsSide) -> String {
+    match side {
+        core::TlsSide::Client => "client".to_owned(),
+        core::TlsSide::Backend => "backend".to_owned(),
+    }
+}
+
+/// Ids and byte counts cross as `number`: exact up to 2^53.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "there is no lossless conversion, and none of these numbers comes near 2^53"
+)]
+pub(crate) fn number(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,17 @@
+//! A descriptor number from JavaScript becomes a descriptor Rust may borrow.
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+/// Borrows descriptor `fd` for the length of `use_it`.
+///
+/// The caller's contract, kept by `src/listener/handoff.ts`: `fd` is open and stays open during the call, because Node's
+/// socket that owns it is destroyed only after `adopt` has returned, on the same thread.
+#[allow(unsafe_code, reason = "JavaScript names descriptors by number")]
+pub(crate) fn with_borrowed<T>(fd: RawFd, use_it: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: not -1, and open for the length of this call by the contract above; the borrow does not outlive it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    Some(use_it(borrowed))
+}

@@ -1,0 +1,273 @@
+//! Options from JavaScript.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use napi_derive::napi;
+use pgtls_core as core;
+use pgtls_tls::error::TlsConfigError;
+use pgtls_tls::options::{
+    BackendTlsOptions, BackendVerification, ClientCertificate,
+    ListenerTlsOptions as CoreListenerTls, RootCert, TlsVersion,
+};
+
+/// Everything a data plane is started with.
+#[napi(object, use_nullable = true)]
+pub struct DataPlaneOptions {
+    /// Upper bound of worker threads; 0 is one per CPU.
+    pub workers: u32,
+    /// Client connections of all routes.
+    pub max_client_conn: u32,
+    /// Handshakes with clients at the same time.
+    pub max_concurrent_handshakes: u32,
+    /// Whether each handshake is an event.
+    pub report_tls_established: bool,
+    /// One per `[[proxy]]`.
+    pub routes: Vec<RouteOptions>,
+}
+
+/// One `[[proxy]]`.
+#[napi(object, use_nullable = true)]
+pub struct RouteOptions {
+    /// Chosen by the caller.
+    pub route_id: u32,
+    /// Configured name.
+    pub name: String,
+    /// 0 is no limit of its own.
+    pub max_client_conn: u32,
+    /// 0 is no limit.
+    pub max_client_conn_per_ip: u32,
+    /// Towards clients.
+    pub listener: ListenerOptions,
+    /// Towards PostgreSQL.
+    pub backend: BackendOptions,
+}
+
+/// Towards clients.
+#[napi(object, use_nullable = true)]
+pub struct ListenerOptions {
+    /// Null when `sslmode` is `disable`.
+    pub tls: Option<ListenerTlsOptions>,
+    /// Whether a session without TLS is refused.
+    pub require_tls: bool,
+    /// Of the client's socket.
+    pub keepalive: KeepaliveOptions,
+}
+
+/// TLS towards clients.
+#[napi(object, use_nullable = true)]
+pub struct ListenerTlsOptions {
+    /// PEM files, paired with the keys.
+    pub cert_files: Vec<String>,
+    /// PEM files.
+    pub key_files: Vec<String>,
+    /// Authorities of client certificates.
+    pub ca_file: Option<String>,
+    /// Whether a client certificate is asked for.
+    #[napi(ts_type = "'none' | 'request' | 'require'")]
+    pub client_certificate: String,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub min_version: String,
+    /// Null is the newest.
+    pub max_version: Option<String>,
+    /// Empty is the provider's.
+    pub ciphers: Vec<String>,
+    /// Empty is the default.
+    pub groups: Vec<String>,
+    /// Protocols accepted.
+    pub alpn: Vec<String>,
+}
+
+/// Towards PostgreSQL.
+#[napi(object, use_nullable = true)]
+pub struct BackendOptions {
+    /// Tried in order.
+    pub addresses: Vec<BackendAddress>,
+    /// libpq's, without `allow`.
+    pub sslmode: String,
+    /// libpq's.
+    #[napi(ts_type = "'postgres' | 'direct'")]
+    pub sslnegotiation: String,
+    /// A PEM file or `system`.
+    pub sslrootcert: Option<String>,
+    /// Client certificate, PEM.
+    pub sslcert: Option<String>,
+    /// Its key, PEM.
+    pub sslkey: Option<String>,
+    /// Whether the server name is sent.
+    pub sslsni: bool,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub min_version: String,
+    /// Null is the newest.
+    pub max_version: Option<String>,
+    /// Per address.
+    pub connect_timeout_millis: u32,
+    /// Of the backend's socket.
+    pub keepalive: KeepaliveOptions,
+}
+
+/// Where a server listens.
+#[napi(object, use_nullable = true)]
+pub struct BackendAddress {
+    /// `tcp` or `unix`.
+    pub kind: String,
+    /// Host, or path of the socket.
+    pub host: String,
+    /// Of no meaning for `unix`.
+    pub port: u16,
+}
+
+/// TCP keepalive; 0 is the system's value.
+#[napi(object, use_nullable = true)]
+pub struct KeepaliveOptions {
+    /// `SO_KEEPALIVE`.
+    pub enabled: bool,
+    /// `TCP_KEEPIDLE`.
+    pub idle_millis: u32,
+    /// `TCP_KEEPINTVL`.
+    pub interval_millis: u32,
+    /// `TCP_KEEPCNT`.
+    pub count: u32,
+    /// `TCP_USER_TIMEOUT`.
+    pub user_timeout_millis: u32,
+}
+
+impl DataPlaneOptions {
+    pub(crate) fn into_core(self) -> Result<core::DataPlaneOptions, TlsConfigError> {
+        Ok(core::DataPlaneOptions {
+            workers: usize::try_from(self.workers).unwrap_or(usize::MAX),
+            max_client_conn: self.max_client_conn,
+            max_concurrent_handshakes: usize::try_from(self.max_concurrent_handshakes)
+                .unwrap_or(usize::MAX),
+            report_tls_established: self.report_tls_established,
+            routes: routes(self.routes)?,
+        })
+    }
+}
+
+/// All routes, or the first error among them.
+pub(crate) fn routes(routes: Vec<RouteOptions>) -> Result<Vec<core::RouteOptions>, TlsConfigError> {
+    routes.into_iter().map(RouteOptions::into_core).collect()
+}
+
+impl RouteOptions {
+    pub(crate) fn into_core(self) -> Result<core::RouteOptions, TlsConfigError> {
+        Ok(core::RouteOptions {
+            route_id: self.route_id,
+            name: self.name,
+            max_client_conn: self.max_client_conn,
+            max_client_conn_per_ip: self.max_client_conn_per_ip,
+            listener: core::ListenerOptions {
+                tls: self
+                    .listener
+                    .tls
+                    .map(ListenerTlsOptions::into_core)
+                    .transpose()?,
+                require_tls: self.listener.require_tls,
+                keepalive: self.listener.keepalive.into_core(),
+            },
+            backend: self.backend.into_core()?,
+        })
+    }
+}
+
+impl ListenerTlsOptions {
+    fn into_core(self) -> Result<CoreListenerTls, TlsConfigError> {
+        Ok(CoreListenerTls {
+            cert_files: paths(self.cert_files),
+            key_files: paths(self.key_files),
+            ca_file: self.ca_file.map(PathBuf::from),
+            client_certificate: match self.client_certificate.as_str() {
+                "require" => ClientCertificate::Require,
+                "request" => ClientCertificate::Request,
+                _ => ClientCertificate::None,
+            },
+            min_version: TlsVersion::parse("listener.ssl_min_protocol_version", &self.min_version)?,
+            max_version: version("listener.ssl_max_protocol_version", self.max_version)?,
+            ciphers: self.ciphers,
+            groups: self.groups,
+            alpn: self.alpn,
+        })
+    }
+}
+
+impl BackendOptions {
+    fn into_core(self) -> Result<core::BackendOptions, TlsConfigError> {
+        let sslmode = match self.sslmode.as_str() {
+            "disable" => core::Sslmode::Disable,
+            "prefer" => core::Sslmode::Prefer,
+            _ => core::Sslmode::Require,
+        };
+        // libpq verifies the authority in every mode as soon as it is told one.
+        let verification = match (self.sslmode.as_str(), &self.sslrootcert) {
+            ("verify-full", _) => BackendVerification::Full,
+            ("verify-ca", _) | (_, Some(_)) => BackendVerification::Ca,
+            (_, None) => BackendVerification::None,
+        };
+        Ok(core::BackendOptions {
+            addresses: self
+                .addresses
+                .into_iter()
+                .map(BackendAddress::into_core)
+                .collect(),
+            sslmode,
+            sslnegotiation: match self.sslnegotiation.as_str() {
+                "direct" => core::Sslnegotiation::Direct,
+                _ => core::Sslnegotiation::Postgres,
+            },
+            tls: BackendTlsOptions {
+                verification,
+                root_cert: self.sslrootcert.map(|root| match root.as_str() {
+                    "system" => RootCert::System,
+                    _ => RootCert::File(PathBuf::from(root)),
+                }),
+                cert_file: self.sslcert.map(PathBuf::from),
+                key_file: self.sslkey.map(PathBuf::from),
+                send_server_name: self.sslsni,
+                min_version: TlsVersion::parse(
+                    "backend.ssl_min_protocol_version",
+                    &self.min_version,
+                )?,
+                max_version: version("backend.ssl_max_protocol_version", self.max_version)?,
+            },
+            connect_timeout: millis(self.connect_timeout_millis),
+            keepalive: self.keepalive.into_core(),
+        })
+    }
+}
+
+impl BackendAddress {
+    fn into_core(self) -> core::BackendAddress {
+        match self.kind.as_str() {
+            "unix" => core::BackendAddress::Unix(PathBuf::from(self.host)),
+            _ => core::BackendAddress::Tcp {
+                host: self.host,
+                port: self.port,
+            },
+        }
+    }
+}
+
+impl KeepaliveOptions {
+    fn into_core(self) -> core::KeepaliveOptions {
+        core::KeepaliveOptions {
+            is_enabled: self.enabled,
+            idle: millis(self.idle_millis),
+            interval: millis(self.interval_millis),
+            count: self.count,
+            user_timeout: millis(self.user_timeout_millis),
+        }
+    }
+}
+
+fn paths(files: Vec<String>) -> Vec<PathBuf> {
+    files.into_iter().map(PathBuf::from).collect()
+}
+
+fn version(key: &'static str, name: Option<String>) -> Result<Option<TlsVersion>, TlsConfigError> {
+    name.map(|name| TlsVersion::parse(key, &name)).transpose()
+}
+
+fn millis(millis: u32) -> Duration {
+    Duration::from_millis(u64::from(millis))
+}
