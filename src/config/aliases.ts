@@ -1,0 +1,47 @@
+/**
+ * The first pgtls's names of today's keys, by table. Imports types only.
+ *
+ * `mtls` and `tls_enabled` stand for sslmode but have values of their own; sslmode.ts gives them their meaning.
+ */
+import type { TableName } from './keys.ts';
+
+/** Today's key and the first pgtls's. */
+export type AliasPair = readonly [key: string, alias: string];
+
+const RENAMED: Readonly<Record<TableName, readonly AliasPair[]>> = {
+  top: [],
+  proxy: [],
+  listener: [
+    ['ssl_cert_file', 'server_cert'],
+    ['ssl_key_file', 'server_key'],
+    ['ssl_ca_file', 'client_ca'],
+  ],
+  backend: [
+    ['sslrootcert', 'root_ca'],
+    ['sslcert', 'client_cert'],
+    ['sslkey', 'client_key'],
+  ],
+};
+
+const REPLACED: Readonly<Record<TableName, readonly AliasPair[]>> = {
+  top: [],
+  proxy: [],
+  listener: [['sslmode', 'mtls']],
+  backend: [['sslmode', 'tls_enabled']],
+};
+
+/** Pairs that must not stand together in one table. */
+export function aliasPairs(table: TableName): readonly AliasPair[] {
+  return [...RENAMED[table], ...REPLACED[table]];
+}
+
+/** The other name under which a value of `key` may stand, or null. */
+export function aliasOf(table: TableName, key: string): string | null {
+  return RENAMED[table].find((pair) => pair[0] === key)?.[1] ?? null;
+}
+
+/** Today's name of `key`, whichever spelling it has; `table` as it is called in the file. */
+export function canonicalKey(table: string, key: string): string {
+  const pairs = table === 'listener' || table === 'backend' ? RENAMED[table] : [];
+  return pairs.find((pair) => pair[1] === key)?.[0] ?? key;
+}

@@ -1,0 +1,97 @@
+/**
+ * What is wrong with a configuration file: diagnostics before and after they have a place, and the error that carries
+ * them. May import errors.ts only.
+ *
+ * Invariant: reading never stops at the first problem; it is noted in {@link Problems} and a default goes on in its stead.
+ */
+import { PgtlsError } from '../errors.ts';
+
+/** The way to a value: table names, keys and list indices from 0. */
+export type KeyPath = readonly (string | number)[];
+
+/** A problem as found: it knows the key, but not yet the line. */
+export interface Finding {
+  readonly path: KeyPath;
+  readonly message: string;
+  /** The nearest known key or value, null = none is near. */
+  readonly suggestion: string | null;
+}
+
+/** A problem with its place in the file; line and column count from 1. */
+export interface ConfigDiagnostic {
+  /** Such as `proxy[0].listener.sslmode`; empty = the file as a whole. */
+  readonly keyPath: string;
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+  readonly suggestion: string | null;
+}
+
+/** Collects what is found while a file is read. */
+export class Problems {
+  readonly errors: Finding[] = [];
+  readonly warnings: Finding[] = [];
+
+  /** Notes something that keeps pgtls from starting. */
+  error(path: KeyPath, message: string, suggestion: string | null = null): void {
+    this.errors.push({ path, message, suggestion });
+  }
+
+  /** Notes something that is allowed, but likely not wanted. */
+  warn(path: KeyPath, message: string): void {
+    this.warnings.push({ path, message, suggestion: null });
+  }
+}
+
+/** All errors of one configuration file, thrown together (PGTLS_CONFIG_INVALID). */
+export class ConfigError extends PgtlsError {
+  /** The configuration file. */
+  readonly file: string;
+  /** At least one, in the order of the file. */
+  readonly diagnostics: readonly ConfigDiagnostic[];
+
+  constructor(
+    file: string,
+    diagnostics: readonly ConfigDiagnostic[],
+    options?: { cause?: unknown },
+  ) {
+    const lines = diagnostics.map((diagnostic) => formatDiagnostic(file, diagnostic));
+    super('PGTLS_CONFIG_INVALID', lines.join('\n'), options);
+    this.name = 'ConfigError';
+    this.file = file;
+    this.diagnostics = diagnostics;
+  }
+}
+
+/** One line for people and editors: `file:line:column: key: message`, a warning with that word before the key. */
+export function formatDiagnostic(
+  file: string,
+  diagnostic: ConfigDiagnostic,
+  severity: 'error' | 'warning' = 'error',
+): string {
+  const { keyPath, line, column, message, suggestion } = diagnostic;
+  const word = severity === 'warning' ? 'warning: ' : '';
+  const key = keyPath === '' ? '' : `${keyPath}: `;
+  const hint = suggestion === null ? '' : `; did you mean "${suggestion}"?`;
+  return `${file}:${line}:${column}: ${word}${key}${message}${hint}`;
+}
+
+/** Such as `proxy[0].listener.bind_address[1]`; a name that is no bare TOML key stands in quotes. */
+export function formatKeyPath(path: KeyPath): string {
+  let text = '';
+  for (const step of path) {
+    if (typeof step === 'number') {
+      text += `[${step}]`;
+    } else {
+      const name = /^[\w-]+$/.test(step) ? step : JSON.stringify(step);
+      text += text === '' ? name : `.${name}`;
+    }
+  }
+  return text;
+}
+
+/** The inverse of {@link formatKeyPath} for bare keys: `listener.ssl_cert_file[1]`. */
+export function parseKeyPath(text: string): KeyPath {
+  const steps = text.match(/[\w-]+/g) ?? [];
+  return steps.map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+}

@@ -1,0 +1,213 @@
+/**
+ * The keys of every table of the file: what they take, their default, their meaning; and the keys of later versions.
+ *
+ * Imports nothing. docs/config.md shows these tables and a test compares the two; another one that the defaults here
+ * are the defaults of the code.
+ */
+
+/** One key as documented. */
+interface KeyDescription {
+  /** What can stand behind the `=`. */
+  readonly values: string;
+  /** The default as TOML, or words when there is none. */
+  readonly fallback: string;
+  readonly meaning: string;
+}
+
+/** The keys of one table by name. */
+export type KeyTable = Readonly<Record<string, KeyDescription>>;
+
+/** The names of the tables whose keys are known. */
+export type TableName = 'top' | 'proxy' | 'listener' | 'backend';
+
+const key = (values: string, fallback: string, meaning: string): KeyDescription => ({
+  values,
+  fallback,
+  meaning,
+});
+
+const TOP: KeyTable = {
+  log_level: key('trace, debug, info, warn, error', '"info"', 'Lowest level that is logged.'),
+  log_format: key(
+    'json, pretty',
+    '"json"',
+    'json for machines, pretty for people (needs pino-pretty).',
+  ),
+  workers: key('integer', '0', 'Data-plane threads; 0 = one per CPU available to the process.'),
+  max_client_conn: key('integer', '10000', 'Client connections of the whole process.'),
+  max_concurrent_handshakes: key(
+    'integer',
+    '256',
+    'TLS handshakes at a time; a login storm queues here.',
+  ),
+  client_login_timeout: key('duration', '"15s"', 'From accept to the first ReadyForQuery.'),
+  shutdown_timeout: key(
+    'duration',
+    '"60s"',
+    'How long sessions may go on after SIGTERM; then 57P01.',
+  ),
+  shutdown_delay: key(
+    'duration',
+    '"0s"',
+    'How long new connections are still accepted after SIGTERM.',
+  ),
+  proxy: key('list of tables', 'at least one', 'The routes: one `[[proxy]]` each.'),
+};
+
+const PROXY: KeyTable = {
+  name: key('string', 'first `bind_address`', 'The label in logs; unique in the file.'),
+  listener: key('table', 'required', 'Where clients connect: `[proxy.listener]`.'),
+  backend: key('table', 'required', 'Where their sessions go: `[proxy.backend]`.'),
+  cache: key('table', 'absent', 'Reserved; only `enabled = false` is accepted.'),
+};
+
+const LISTENER: KeyTable = {
+  bind_address: key(
+    'string or list',
+    'required',
+    '`host:port`, `[v6]:port` or `unix:/path/of/socket`.',
+  ),
+  unix_socket_mode: key('octal string', 'umask', 'Permissions of unix sockets, such as `"0770"`.'),
+  unix_socket_group: key(
+    'string',
+    "the process's",
+    'Group of unix sockets, a name or a number in quotes.',
+  ),
+  sslmode: key('disable, prefer, require, verify-ca', 'see below', 'What is demanded of clients.'),
+  sslnegotiation: key('postgres, direct, any', '"any"', 'How clients may start TLS.'),
+  ssl_cert_file: key('path or list', 'none', 'Certificate chains (PEM), leaf first.'),
+  ssl_key_file: key(
+    'path or list',
+    'none',
+    'Private keys (PEM), paired by index with `ssl_cert_file`.',
+  ),
+  ssl_ca_file: key('path', 'none', 'CAs of client certificates; a shown certificate is verified.'),
+  ssl_min_protocol_version: key('TLSv1.2, TLSv1.3', '"TLSv1.2"', 'Oldest version offered.'),
+  ssl_max_protocol_version: key(
+    'TLSv1.2, TLSv1.3, ""',
+    '""',
+    'Newest version offered; empty = no limit.',
+  ),
+  ssl_ciphers: key('list', '[]', "Cipher suites by IANA or OpenSSL name; empty = the provider's."),
+  ssl_groups: key(
+    'list',
+    '["X25519MLKEM768", "X25519", "secp256r1", "secp384r1"]',
+    'Key exchange groups, preferred first.',
+  ),
+  alpn: key('list', '["postgresql"]', 'Protocols accepted by ALPN; direct TLS needs `postgresql`.'),
+  cert_refresh_interval: key(
+    'duration',
+    '"24h"',
+    'Certificate files are re-read at least this often.',
+  ),
+  max_client_conn: key('integer', '0', 'Client connections of this route; 0 = the global limit.'),
+  max_client_conn_per_ip: key(
+    'integer',
+    '0',
+    'Client connections per client address; 0 = no limit.',
+  ),
+  allow: key('list of CIDR', '[]', 'Client addresses that may connect; empty = all.'),
+  deny: key('list of CIDR', '[]', 'Client addresses that may not; wins over `allow`.'),
+  listen_backlog: key('integer', '4096', 'Connections the kernel queues before accept.'),
+  tcp_keepalive: key('boolean', 'true', 'TCP keepalive, on both legs as the four keys below.'),
+  tcp_keepidle: key('duration', '0', 'Idle time before the first probe; 0 = system default.'),
+  tcp_keepintvl: key('duration', '0', 'Time between probes; 0 = system default.'),
+  tcp_keepcnt: key('integer', '0', 'Lost probes until the connection is dead; 0 = system default.'),
+  tcp_user_timeout: key(
+    'duration',
+    '0',
+    'How long sent data may stay unacknowledged; 0 = system default.',
+  ),
+  server_cert: key('path or list', 'none', 'First pgtls: `ssl_cert_file`.'),
+  server_key: key('path or list', 'none', 'First pgtls: `ssl_key_file`.'),
+  client_ca: key('path', 'none', 'First pgtls: `ssl_ca_file`.'),
+  mtls: key('boolean', 'absent', 'First pgtls: true = `sslmode = "verify-ca"`.'),
+};
+
+const BACKEND: KeyTable = {
+  address: key(
+    'string or list',
+    'required',
+    '`host`, `host:port`, `[v6]:port` or `unix:/path`; tried in order.',
+  ),
+  sslmode: key(
+    'disable, prefer, require, verify-ca, verify-full',
+    'see below',
+    'What is demanded of the backend.',
+  ),
+  sslnegotiation: key(
+    'postgres, direct',
+    '"postgres"',
+    'How TLS is started; direct needs PostgreSQL 17.',
+  ),
+  sslrootcert: key('path or "system"', 'see below', 'CAs of the backend certificate.'),
+  sslcert: key('path', 'none', 'Client certificate shown to the backend.'),
+  sslkey: key('path', 'none', 'Its private key.'),
+  sslsni: key('boolean', 'true', 'Whether the host name is sent as SNI.'),
+  ssl_min_protocol_version: key('TLSv1.2, TLSv1.3', '"TLSv1.2"', 'Oldest version accepted.'),
+  ssl_max_protocol_version: key(
+    'TLSv1.2, TLSv1.3, ""',
+    '""',
+    'Newest version accepted; empty = no limit.',
+  ),
+  connect_timeout: key('duration', '"5s"', 'From name look-up until TLS with the backend stands.'),
+  tls_enabled: key(
+    'boolean',
+    'absent',
+    'First pgtls: true = `sslmode = "verify-full"`, false = `"disable"`.',
+  ),
+  root_ca: key('path or "system"', 'none', 'First pgtls: `sslrootcert`.'),
+  client_cert: key('path', 'none', 'First pgtls: `sslcert`.'),
+  client_key: key('path', 'none', 'First pgtls: `sslkey`.'),
+};
+
+/** The keys this version knows, by table. */
+export const KEYS: Readonly<Record<TableName, KeyTable>> = {
+  top: TOP,
+  proxy: PROXY,
+  listener: LISTENER,
+  backend: BACKEND,
+};
+
+const LATER_BACKEND: readonly string[] = [
+  'sslcrl',
+  'target_session_attrs',
+  'probe_user',
+  'probe_password_file',
+  'load_balance_hosts',
+  'proxy_protocol',
+  'application_name_add_host',
+  'warm_connections',
+  'warm_max_age',
+];
+
+/** Keys that are reserved for later versions: refused, but not as a typing error. */
+export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
+  top: ['driver', 'reload_on_change', 'admin'],
+  proxy: ['backends', 'route'],
+  listener: [
+    'ssl_crl_file',
+    'ssl_passphrase_command',
+    'user_map_file',
+    'ssl_ocsp_file',
+    'no_sni',
+    'session_tickets',
+    'ticket_key_file',
+    'ticket_rotation',
+    'conn_rate_per_ip',
+    'proxy_protocol',
+    'trusted_proxies',
+    'so_reuseport',
+    'client_idle_timeout',
+    'host',
+  ],
+  backend: LATER_BACKEND,
+};
+
+/** How each table is written, for messages. */
+export const TABLE_TITLES: Readonly<Record<TableName, string>> = {
+  top: 'the top level',
+  proxy: '[[proxy]]',
+  listener: '[proxy.listener]',
+  backend: '[proxy.backend]',
+};

@@ -1,0 +1,96 @@
+/**
+ * loadConfig: a TOML file becomes a {@link Config}, or one ConfigError with everything that is wrong with it.
+ *
+ * May import the other files of config/ and errors.ts. Invariant: nothing but the file system is touched, and the parser
+ * that knows positions is loaded only when there is something to place.
+ */
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parse, TomlError, type TomlTableWithoutBigInt } from 'smol-toml';
+import { PgtlsError } from '../errors.ts';
+import { type ConfigDiagnostic, ConfigError, type Finding, Problems } from './diagnostics.ts';
+import type { Environment } from './environment.ts';
+import { type CertificateFindings, type InspectCertificates, inspectInto } from './inspection.ts';
+import { placeFindings } from './positions.ts';
+import type { Config } from './schema.ts';
+import { TableReader } from './table-reader.ts';
+import { readTop } from './top.ts';
+
+/** A valid configuration, what is doubtful about it, and what an inspection of its certificates found. */
+export interface LoadedConfig<Found = null> {
+  readonly config: Config;
+  /** In the order of the file. */
+  readonly warnings: readonly ConfigDiagnostic[];
+  /** The answer of `inspect`, null without one. */
+  readonly inspection: Found;
+}
+
+/**
+ * Loads the file at `path`; with `inspect` the certificates it names are part of its validity.
+ *
+ * @throws ConfigError (PGTLS_CONFIG_INVALID) with all errors; PgtlsError PGTLS_CONFIG_UNREADABLE; whatever `inspect`
+ * throws when the file itself is right.
+ */
+export function loadConfig(path: string, environment: Environment): LoadedConfig;
+export function loadConfig<Found extends CertificateFindings>(
+  path: string,
+  environment: Environment,
+  inspect: InspectCertificates<Found>,
+): LoadedConfig<Found>;
+export function loadConfig<Found extends CertificateFindings>(
+  path: string,
+  environment: Environment,
+  inspect?: InspectCertificates<Found>,
+): LoadedConfig<Found | null> {
+  const source = readSource(path);
+  const table = parseToml(path, source);
+  const problems = new Problems();
+  const directory = dirname(resolve(path));
+  const config = readTop(new TableReader('top', table, [], { problems, environment, directory }));
+  const inspection = inspect === undefined ? null : inspectInto(problems, config, inspect);
+  if (problems.errors.length > 0) {
+    throw new ConfigError(path, placeFindings(source, problems.errors));
+  }
+  return { config, warnings: placeFindings(source, problems.warnings), inspection };
+}
+
+/** Places findings of a later time, such as an address that turned out to be in use, in the file they come from. */
+export function placeInFile(path: string, findings: readonly Finding[]): ConfigDiagnostic[] {
+  return placeFindings(readSource(path), findings);
+}
+
+function readSource(path: string): string {
+  const bytes = readBytes(path);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ConfigError(path, [wholeFile('is not UTF-8')], { cause });
+  }
+}
+
+function readBytes(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PgtlsError('PGTLS_CONFIG_UNREADABLE', `cannot read ${path}: ${reason}`, { cause });
+  }
+}
+
+function parseToml(path: string, source: string): TomlTableWithoutBigInt {
+  try {
+    return parse(source, { integersAsBigInt: false });
+  } catch (cause) {
+    if (!(cause instanceof TomlError)) {
+      throw cause;
+    }
+    const { line, column } = cause;
+    const [first = ''] = cause.message.split('\n');
+    const message = `TOML syntax: ${first.replace('Invalid TOML document: ', '')}`;
+    throw new ConfigError(path, [{ ...wholeFile(message), line, column }], { cause });
+  }
+}
+
+function wholeFile(message: string): ConfigDiagnostic {
+  return { keyPath: '', line: 1, column: 1, message, suggestion: null };
+}

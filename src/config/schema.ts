@@ -1,0 +1,106 @@
+/**
+ * The configuration as the rest of pgtls sees it: types only, every default filled in, every alias resolved,
+ * every path absolute, every duration in milliseconds.
+ *
+ * Nothing here knows TOML; parse.ts makes these values.
+ */
+
+/** Lowest level that is logged. */
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+
+/** json for machines, pretty for people. */
+export type LogFormat = 'json' | 'pretty';
+
+/** A protocol version that can be demanded or capped. */
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
+/** What a listener demands of its clients. */
+export type ListenerSslmode = 'disable' | 'prefer' | 'require' | 'verify-ca';
+
+/** What pgtls demands of a backend; libpq's words and meanings, without `allow`. */
+export type BackendSslmode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+
+/** How a client may start TLS: by SSLRequest, at once, or either. */
+export type ListenerSslnegotiation = 'postgres' | 'direct' | 'any';
+
+/** How pgtls starts TLS with a backend. */
+export type BackendSslnegotiation = 'postgres' | 'direct';
+
+/** Where a listener listens; `mode` and `group` null = the process's umask and group. */
+export type BindAddress =
+  | { kind: 'tcp'; host: string; port: number }
+  | { kind: 'unix'; path: string; mode: number | null; group: string | null };
+
+/** Where a backend is; a unix path names the socket itself, never its directory. */
+export type BackendAddress =
+  | { kind: 'tcp'; host: string; port: number }
+  | { kind: 'unix'; path: string };
+
+/** A whole configuration file. */
+export interface Config {
+  logLevel: LogLevel;
+  logFormat: LogFormat;
+  /** Data-plane threads; 0 = one per CPU available to the process. */
+  workers: number;
+  maxClientConn: number;
+  maxConcurrentHandshakes: number;
+  clientLoginTimeoutMillis: number;
+  shutdownTimeoutMillis: number;
+  shutdownDelayMillis: number;
+  proxies: readonly ProxyConfig[];
+}
+
+/** One `[[proxy]]`: a listener and the backend it leads to. */
+export interface ProxyConfig {
+  name: string;
+  listener: ListenerConfig;
+  backend: BackendConfig;
+}
+
+/** `[proxy.listener]`: configured like a PostgreSQL server. Limits and keepalive numbers: 0 = the global or system one. */
+export interface ListenerConfig {
+  bindAddresses: readonly BindAddress[];
+  sslmode: ListenerSslmode;
+  sslnegotiation: ListenerSslnegotiation;
+  /** Paired by index with `sslKeyFiles`. */
+  sslCertFiles: readonly string[];
+  sslKeyFiles: readonly string[];
+  sslCaFile: string | null;
+  sslMinProtocolVersion: TlsVersion;
+  /** null = the newest. */
+  sslMaxProtocolVersion: TlsVersion | null;
+  /** Empty = the provider's. */
+  sslCiphers: readonly string[];
+  sslGroups: readonly string[];
+  alpn: readonly string[];
+  certRefreshIntervalMillis: number;
+  maxClientConn: number;
+  maxClientConnPerIp: number;
+  listenBacklog: number;
+  tcpKeepalive: boolean;
+  tcpKeepidleMillis: number;
+  tcpKeepintvlMillis: number;
+  tcpKeepcnt: number;
+  tcpUserTimeoutMillis: number;
+  /** CIDR; empty = all. */
+  allow: readonly string[];
+  /** CIDR; wins over `allow`. */
+  deny: readonly string[];
+}
+
+/** `[proxy.backend]`: configured like a libpq client. */
+export interface BackendConfig {
+  /** Tried in order. */
+  addresses: readonly BackendAddress[];
+  sslmode: BackendSslmode;
+  sslnegotiation: BackendSslnegotiation;
+  /** A path, or `system`. */
+  sslrootcert: string | null;
+  sslcert: string | null;
+  sslkey: string | null;
+  sslsni: boolean;
+  sslMinProtocolVersion: TlsVersion;
+  /** null = the newest. */
+  sslMaxProtocolVersion: TlsVersion | null;
+  connectTimeoutMillis: number;
+}

@@ -1,0 +1,95 @@
+/**
+ * PgtlsError and the single table of its codes.
+ *
+ * Imports nothing. Users match `code`, never the message; docs/errors.md shows this table and a test compares the two.
+ */
+
+/** Every code a {@link PgtlsError} can carry. */
+export type PgtlsErrorCode =
+  | 'PGTLS_ARGUMENTS_INVALID'
+  | 'PGTLS_CONFIG_UNREADABLE'
+  | 'PGTLS_CONFIG_INVALID'
+  | 'PGTLS_TLS_CONFIG_INVALID'
+  | 'PGTLS_BINDING_MISSING'
+  | 'PGTLS_START_FAILED'
+  | 'PGTLS_BIND_FAILED'
+  | 'PGTLS_DATA_PLANE_FAILED'
+  | 'PGTLS_FD_UNAVAILABLE'
+  | 'PGTLS_ADOPT_FAILED'
+  | 'PGTLS_ROUTE_UNKNOWN'
+  | 'PGTLS_TOO_MANY_CONNECTIONS'
+  | 'PGTLS_CLOSED';
+
+/** What a code means and what to do about it, one sentence each. */
+export interface ErrorCodeDescription {
+  readonly meaning: string;
+  readonly remedy: string;
+}
+
+/** All codes; the order is that of docs/errors.md. */
+export const ERROR_CODES: Readonly<Record<PgtlsErrorCode, ErrorCodeDescription>> = {
+  PGTLS_ARGUMENTS_INVALID: {
+    meaning: 'The command line has an unknown option or command, or lacks a value.',
+    remedy: 'See `pgtls --help`.',
+  },
+  PGTLS_CONFIG_UNREADABLE: {
+    meaning: 'The configuration file cannot be read.',
+    remedy: 'Check the path given with `-c` and the permissions of the file.',
+  },
+  PGTLS_CONFIG_INVALID: {
+    meaning: 'The configuration file has errors; `diagnostics` lists all of them.',
+    remedy: 'Correct the named keys; `pgtls validate -c FILE` checks without starting.',
+  },
+  PGTLS_TLS_CONFIG_INVALID: {
+    meaning: 'A certificate, key, CA file, cipher or group cannot be used.',
+    remedy: 'Correct the file or the key that the message names.',
+  },
+  PGTLS_BINDING_MISSING: {
+    meaning: 'The native binding for this platform is missing or does not load.',
+    remedy: 'Reinstall pgtls, or build it with `npm run build:addon`.',
+  },
+  PGTLS_START_FAILED: {
+    meaning: 'Something other than configuration or binding kept pgtls from starting.',
+    remedy: 'Read the message and its `cause`.',
+  },
+  PGTLS_BIND_FAILED: {
+    meaning: 'A listener could not be bound: the address is in use, not local, or not permitted.',
+    remedy: 'End the other program, or change `bind_address`.',
+  },
+  PGTLS_DATA_PLANE_FAILED: {
+    meaning: 'The data plane (the Rust side) reported a failure that ends it.',
+    remedy: 'Restart pgtls and report the message.',
+  },
+  PGTLS_FD_UNAVAILABLE: {
+    meaning: 'Node.js gave no usable file descriptor for an accepted socket.',
+    remedy: 'Run a supported version of Node.js (>= 20.19).',
+  },
+  PGTLS_ADOPT_FAILED: {
+    meaning: 'The data plane could not take over an accepted connection.',
+    remedy: 'Check the limit of open files (`ulimit -n`).',
+  },
+  PGTLS_ROUTE_UNKNOWN: {
+    meaning: 'A connection was handed over for a route that the data plane does not have.',
+    remedy: 'Report it: listener and data plane disagree.',
+  },
+  PGTLS_TOO_MANY_CONNECTIONS: {
+    meaning: 'A connection was refused because a connection limit is reached.',
+    remedy: 'Raise `max_client_conn` or `max_client_conn_per_ip`.',
+  },
+  PGTLS_CLOSED: {
+    meaning: 'The proxy or the data plane was used after `close()`.',
+    remedy: 'Start a new one.',
+  },
+};
+
+/** The one error class that pgtls throws; `code` is stable, the message is for people. */
+export class PgtlsError extends Error {
+  /** Stable identifier from {@link ERROR_CODES}. */
+  readonly code: PgtlsErrorCode;
+
+  constructor(code: PgtlsErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'PgtlsError';
+    this.code = code;
+  }
+}
