@@ -1,0 +1,154 @@
+/**
+ * The command line: argv → one of the commands, the help text, and which exit code an error gets.
+ *
+ * May import errors.ts, config/ and node only.
+ */
+import { parseArgs } from 'node:util';
+import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { PgtlsError } from '../errors.ts';
+
+/** Overrides of the file's log settings; null = as the file says. */
+interface LogOptions {
+  readonly logLevel: LogLevel | null;
+  readonly logFormat: LogFormat | null;
+}
+
+/** What the user asked for. */
+export type Command =
+  | ({ readonly kind: 'run'; readonly configPath: string } & LogOptions)
+  | { readonly kind: 'validate'; readonly configPath: string }
+  | ({ readonly kind: 'demo' } & LogOptions)
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' };
+
+/** The process's exit codes. */
+export const EXIT_CODES: Readonly<
+  Record<'fine' | 'runtime' | 'configuration' | 'binding', number>
+> = { fine: 0, runtime: 1, configuration: 2, binding: 3 };
+
+/** What `pgtls --help` prints. */
+export const HELP: string = `Usage:
+  pgtls -c FILE             run with a configuration file
+  pgtls validate -c FILE    check the file and its certificates, without binding anything
+  pgtls demo                try it: an embedded PostgreSQL with pgtls in front
+
+Options:
+  -c, --config FILE         the configuration file (TOML)
+      --log-level LEVEL     trace, debug, info, warn or error, instead of the file's
+      --log-format FORMAT   json or pretty, instead of the file's
+  -v, --version             print the versions of pgtls, rustls and its crypto provider
+  -h, --help                print this
+
+Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reads the certificates anew
+Exit codes:  0 fine, 1 runtime error, 2 configuration or command line, 3 native binding missing
+`;
+
+const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
+const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
+
+/** Parses the arguments behind the program's name; throws PGTLS_ARGUMENTS_INVALID. */
+export function parseCommand(argv: readonly string[]): Command {
+  const { values, positionals } = parseOptions(argv);
+  if (values.help === true) {
+    return { kind: 'help' };
+  }
+  if (values.version === true) {
+    return { kind: 'version' };
+  }
+  const logOptions: LogOptions = {
+    logLevel: oneOf('--log-level', values['log-level'], LOG_LEVELS),
+    logFormat: oneOf('--log-format', values['log-format'], LOG_FORMATS),
+  };
+  const [name = 'run', ...rest] = positionals;
+  if (rest.length > 0) {
+    throw invalid(`unexpected argument "${rest[0]}"`);
+  }
+  return commandOf(name, values.config, logOptions);
+}
+
+/** The exit code for an error that ends the program. */
+export function exitCodeOf(error: unknown): number {
+  if (!(error instanceof PgtlsError)) {
+    return EXIT_CODES.runtime;
+  }
+  switch (error.code) {
+    case 'PGTLS_BINDING_MISSING':
+      return EXIT_CODES.binding;
+    case 'PGTLS_ARGUMENTS_INVALID':
+    case 'PGTLS_CONFIG_INVALID':
+    case 'PGTLS_CONFIG_UNREADABLE':
+    case 'PGTLS_TLS_CONFIG_INVALID':
+    case 'PGTLS_BIND_FAILED':
+      return EXIT_CODES.configuration;
+    default:
+      return EXIT_CODES.runtime;
+  }
+}
+
+function commandOf(name: string, config: string | undefined, logOptions: LogOptions): Command {
+  switch (name) {
+    case 'run':
+      return { kind: 'run', configPath: required(config, 'pgtls -c pgtls.toml'), ...logOptions };
+    case 'validate':
+      return { kind: 'validate', configPath: required(config, 'pgtls validate -c pgtls.toml') };
+    case 'demo':
+      if (config !== undefined) {
+        throw invalid('demo takes no configuration file: it writes its own');
+      }
+      return { kind: 'demo', ...logOptions };
+    default:
+      throw invalid(`unknown command "${name}"; expected run, validate or demo`);
+  }
+}
+
+interface Options {
+  readonly values: {
+    readonly config?: string;
+    readonly help?: boolean;
+    readonly version?: boolean;
+    readonly 'log-level'?: string;
+    readonly 'log-format'?: string;
+  };
+  readonly positionals: readonly string[];
+}
+
+function parseOptions(argv: readonly string[]): Options {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        config: { type: 'string', short: 'c' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean', short: 'v' },
+        'log-level': { type: 'string' },
+        'log-format': { type: 'string' },
+      },
+    });
+  } catch (error) {
+    throw invalid(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function required(config: string | undefined, example: string): string {
+  if (config === undefined || config === '') {
+    throw invalid(`no configuration file given; expected such as: ${example}`);
+  }
+  return config;
+}
+
+function oneOf<T extends string>(
+  option: string,
+  value: string | undefined,
+  values: readonly T[],
+): T | null {
+  const found = values.find((candidate) => candidate === value);
+  if (value !== undefined && found === undefined) {
+    throw invalid(`${option} "${value}" is unknown; expected ${values.join(', ')}`);
+  }
+  return found ?? null;
+}
+
+function invalid(message: string): PgtlsError {
+  return new PgtlsError('PGTLS_ARGUMENTS_INVALID', `${message}\nSee pgtls --help`);
+}

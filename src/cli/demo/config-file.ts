@@ -1,0 +1,53 @@
+/** The demo's pgtls.toml, and the port its listener gets. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DemoCertificates } from './certificate-files.ts';
+import { tryPort } from './free-port.ts';
+
+/** PgBouncer's port, and what the documentation's examples use. */
+const USUAL_PORT = 6432;
+
+/** What differs from demo to demo. */
+export interface DemoSettings {
+  /** 0 = any. */
+  readonly listenerPort: number;
+  readonly backendPort: number;
+  readonly certificates: DemoCertificates;
+}
+
+/** 6432 when it is free on 127.0.0.1, else 0: whatever the kernel gives. */
+export async function preferredPort(): Promise<number> {
+  return (await tryPort(USUAL_PORT)) ?? 0;
+}
+
+/** Writes pgtls.toml into `directory` and returns its path. */
+export function writeDemoConfig(directory: string, settings: DemoSettings): string {
+  const file = join(directory, 'pgtls.toml');
+  writeFileSync(file, configText(settings));
+  return file;
+}
+
+/** The port at the end of `host:port`. */
+export function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
+
+function configText({ listenerPort, backendPort, certificates }: DemoSettings): string {
+  const quoted = (path: string) => JSON.stringify(path);
+  return `# Written by pgtls demo; removed when it ends.
+shutdown_timeout = "1s"
+
+[[proxy]]
+name = "demo"
+
+[proxy.listener]
+bind_address = "127.0.0.1:${listenerPort}"
+sslmode = "require"
+ssl_cert_file = ${quoted(certificates.certFile)}
+ssl_key_file = ${quoted(certificates.keyFile)}
+
+[proxy.backend]
+address = "127.0.0.1:${backendPort}"
+sslmode = "disable"
+`;
+}

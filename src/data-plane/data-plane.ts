@@ -1,0 +1,174 @@
+/**
+ * The only importer of the native addon: loads it when first needed, converts its errors, and names
+ * its types for the rest of pgtls.
+ *
+ * The native class never leaves this file; `DataPlane` is the interface everybody else uses.
+ */
+import { createRequire } from 'node:module';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import type * as Native from '../../crates/pgtls-napi/binding/index.js';
+import type { Config } from '../config/schema.ts';
+import { PgtlsError } from '../errors.ts';
+import { converting, toPgtlsError } from './errors.ts';
+import { toDataPlaneOptions } from './options.ts';
+
+/** Options of the native side; made by {@link toDataPlaneOptions}. */
+export type DataPlaneOptions = Native.DataPlaneOptions;
+/** One route of {@link DataPlaneOptions}. */
+export type RouteOptions = Native.RouteOptions;
+/** The listener half of a route. */
+export type ListenerOptions = Native.ListenerOptions;
+/** The TLS of a route's listener. */
+export type ListenerTlsOptions = Native.ListenerTlsOptions;
+/** The backend half of a route. */
+export type BackendOptions = Native.BackendOptions;
+/** Keepalive of both legs of a route. */
+export type KeepaliveOptions = Native.KeepaliveOptions;
+/** What the native side tells unasked. */
+export type DataPlaneEvent = Native.DataPlaneEvent;
+/** The end of one connection. */
+export type ConnectionReport = Native.ConnectionReport;
+/** What was negotiated with one peer. */
+export type TlsReport = Native.TlsReport;
+/** Counters, as of now. */
+export type DataPlaneSnapshot = Native.DataPlaneSnapshot;
+/** How a drain ended. */
+export type DrainReport = Native.DrainReport;
+/** Every problem of the files that options name, and the identities found. */
+export type Inspection = Native.Inspection;
+/** Versions and target of the addon. */
+export type BuildInfo = Native.BuildInfo;
+/** A connection that is handed over. */
+export type Handoff = Native.Handoff;
+
+/** The running native side; every method throws PgtlsError, after `close` with PGTLS_CLOSED. */
+export interface DataPlane {
+  /** All or nothing, for new connections only; reads the certificate files again. */
+  reload(routes: RouteOptions[]): void;
+  /** Duplicates `fd` before it returns; the caller keeps and closes its own. */
+  adopt(fd: number, handoff: Handoff): void;
+  snapshot(): DataPlaneSnapshot;
+  /** Resolves when no session lives, after the grace because the rest was cut. */
+  drain(graceMillis: number): Promise<DrainReport>;
+  /** Idempotent. */
+  close(): void;
+}
+
+/** Takes the events of a data plane; must not throw. */
+export type OnDataPlaneEvent = (event: DataPlaneEvent) => void;
+
+const BINDING_PATH = '../../crates/pgtls-napi/binding/index.js';
+
+let loaded: typeof Native | null = null;
+
+/**
+ * Starts the native side. Throws PGTLS_BINDING_MISSING, or PGTLS_TLS_CONFIG_INVALID listing every
+ * problem at once.
+ */
+export function startDataPlane(options: DataPlaneOptions, onEvent: OnDataPlaneEvent): DataPlane {
+  const binding = loadBinding();
+  try {
+    return new ConvertingDataPlane(binding.DataPlane.start(options, onEvent));
+  } catch (cause) {
+    const error = toPgtlsError(cause);
+    throw error.code === 'PGTLS_TLS_CONFIG_INVALID' ? withAllProblems(error, options) : error;
+  }
+}
+
+/** Reads every file a configuration names, without starting anything. */
+export function inspectConfig(config: Config): Inspection {
+  return inspectOptions(toDataPlaneOptions(config, false));
+}
+
+/** Reads every file that options name, without starting anything. */
+export function inspectOptions(options: DataPlaneOptions): Inspection {
+  return converting(() => loadBinding().inspect(options));
+}
+
+/** Versions and target of the addon. */
+export function buildInfo(): BuildInfo {
+  return converting(() => loadBinding().buildInfo());
+}
+
+/** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
+export function loadBinding(path: string = BINDING_PATH): typeof Native {
+  if (loaded !== null && path === BINDING_PATH) {
+    return loaded;
+  }
+  let binding: typeof Native;
+  try {
+    binding = createRequire(import.meta.url)(path);
+  } catch (cause) {
+    throw new PgtlsError('PGTLS_BINDING_MISSING', missingBindingMessage(path, cause), { cause });
+  }
+  loaded = binding;
+  return binding;
+}
+
+/** Delegates; turns what the native side throws into PgtlsError. */
+class ConvertingDataPlane implements DataPlane {
+  readonly #native: Native.DataPlane;
+
+  constructor(native: Native.DataPlane) {
+    this.#native = native;
+  }
+
+  reload(routes: RouteOptions[]): void {
+    converting(() => this.#native.reload(routes));
+  }
+
+  adopt(fd: number, handoff: Handoff): void {
+    converting(() => this.#native.adopt(fd, handoff));
+  }
+
+  snapshot(): DataPlaneSnapshot {
+    return converting(() => this.#native.snapshot());
+  }
+
+  async drain(graceMillis: number): Promise<DrainReport> {
+    try {
+      return await this.#native.drain(graceMillis);
+    } catch (error) {
+      throw toPgtlsError(error);
+    }
+  }
+
+  close(): void {
+    converting(() => this.#native.close());
+  }
+}
+
+function withAllProblems(error: PgtlsError, options: DataPlaneOptions): PgtlsError {
+  const { problems } = inspectOptions(options);
+  if (problems.length === 0) {
+    return error;
+  }
+  const lines = problems.map(({ routeId, path, message }) => {
+    const name = options.routes.find((route) => route.routeId === routeId)?.name ?? routeId;
+    return `proxy "${name}", ${path}: ${message}`;
+  });
+  return new PgtlsError(error.code, lines.join('\n'), { cause: error });
+}
+
+function missingBindingMessage(path: string, cause: unknown): string {
+  const reasons: string[] = [];
+  for (let error: unknown = cause; error instanceof Error; error = error.cause) {
+    reasons.push(error.message.split('\n', 1)[0] ?? '');
+  }
+  return [
+    `the native binding does not load: ${reasons.reverse().join('; ')}`,
+    `platform ${process.platform}-${process.arch}, libc ${libcVersion()}, Node.js ${process.version}`,
+    `looked for ${fileURLToPath(new URL(path, import.meta.url))}`,
+    'Reinstall pgtls on this platform, or build the binding with `npm run build:addon`.',
+  ].join('\n');
+}
+
+function libcVersion(): string {
+  if (process.platform !== 'linux') {
+    return 'of the system';
+  }
+  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  const glibc = report.header?.glibcVersionRuntime;
+  return glibc === undefined ? 'musl' : `glibc ${glibc}`;
+}

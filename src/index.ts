@@ -1,0 +1,19 @@
+/**
+ * The public API of pgtls; the only file that re-exports.
+ */
+export { type LoadedConfig, loadConfig } from './config/parse.ts';
+export type * from './config/schema.ts';
+export {
+  ERROR_CODES,
+  type ErrorCodeDescription,
+  PgtlsError,
+  type PgtlsErrorCode,
+} from './errors.ts';
+export { createLogger, type Logger, type LoggerOptions } from './observability/logger.ts';
+export {
+  type BoundAddress,
+  type Proxy,
+  type ProxyDependencies,
+  type ProxySnapshot,
+  startProxy,
+} from './proxy/proxy.ts';

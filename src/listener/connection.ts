@@ -1,0 +1,246 @@
+/**
+ * One accepted socket from its accept to the hand-off or the close: wires socket, negotiation,
+ * deadline and hand-off together, and reports the end exactly once.
+ *
+ * Owns the socket. Nothing of it outlives the hand-off; after a refusal it lingers, so that the
+ * error is read before the kernel resets the connection over bytes that nobody will read.
+ */
+import type { Socket } from 'node:net';
+import { PgtlsError } from '../errors.ts';
+import { type ErrorResponse, encodeErrorResponse } from '../negotiation/error-response.ts';
+import { type NegotiationPort, Negotiator } from '../negotiation/negotiator.ts';
+import type {
+  Encryption,
+  NegotiationEvent,
+  NegotiationOutcome,
+  NegotiationPolicy,
+  Reply,
+} from '../negotiation/state.ts';
+import type { SocketAddresses } from './address.ts';
+import type { DeadlineQueue } from './deadline-queue.ts';
+import { type Adopt, handOff } from './handoff.ts';
+
+/** What is known of a connection from its accept on. */
+export interface ConnectionInfo {
+  readonly connectionId: number;
+  readonly routeId: number;
+  readonly peer: string;
+  readonly localAddress: string;
+}
+
+/** How a connection ended on this side; `handed-off` means that the data plane reports its end. */
+export type ConnectionOutcome =
+  | NegotiationOutcome
+  | { readonly type: 'denied'; readonly reason: 'access_denied' }
+  /** The data plane refused it, or the descriptor could not be had. */
+  | { readonly type: 'adopt-failed'; readonly reason: 'adopt_failed'; readonly error: PgtlsError }
+  /** A defect of pgtls itself; costs this connection only. */
+  | {
+      readonly type: 'internal-error';
+      readonly reason: 'internal_error';
+      readonly error: unknown;
+    };
+
+/** The end of a connection on this side. */
+export interface ConnectionEnd {
+  readonly outcome: ConnectionOutcome;
+  /** Bytes the client sent until then, as far as they were read. */
+  readonly receivedBytes: number;
+  readonly durationMillis: number;
+}
+
+/** What a connection shares with the others of its listener. */
+export interface ConnectionContext {
+  readonly policy: NegotiationPolicy;
+  readonly adopt: Adopt;
+  /** client_login_timeout. */
+  readonly loginDeadlines: DeadlineQueue;
+  /** How long a refused client may take to read why. */
+  readonly lingerDeadlines: DeadlineQueue;
+  /** Called once, at the hand-off or the end of the negotiation. */
+  readonly finished: (info: ConnectionInfo, end: ConnectionEnd) => void;
+  /** Called once, when the socket is closed. */
+  readonly closed: (connection: Connection) => void;
+}
+
+/** A refused client that keeps sending is cut off after so many bytes. */
+const MAX_LINGER_BYTES = 64 * 1024;
+
+const TOO_MANY_CONNECTIONS: ErrorResponse = {
+  sqlstate: '53300',
+  message: 'sorry, too many clients already',
+  hint: null,
+};
+
+/** A socket that still belongs to Node. */
+export class Connection implements NegotiationPort {
+  readonly info: ConnectionInfo;
+  readonly #socket: Socket;
+  readonly #context: ConnectionContext;
+  readonly #negotiator: Negotiator;
+  readonly #acceptedAtMillis: number = performance.now();
+  #receivedBytes = 0;
+  #isFinished = false;
+
+  constructor(
+    socket: Socket,
+    ids: { connectionId: number; routeId: number },
+    addresses: SocketAddresses,
+    context: ConnectionContext,
+  ) {
+    const { peer, localAddress } = addresses;
+    this.info = { ...ids, peer, localAddress };
+    this.#socket = socket;
+    this.#context = context;
+    this.#negotiator = new Negotiator(context.policy, this);
+    context.loginDeadlines.add(this);
+  }
+
+  /** Begins to read. */
+  start(): void {
+    const socket = this.#socket;
+    socket.on('readable', () => this.#guard(() => this.#onReadable()));
+    socket.on('end', () => this.#guard(() => this.#onEnd()));
+    socket.on('error', () => this.#guard(() => this.#handle({ type: 'socket-failed' })));
+    socket.on('close', () => this.#onClose());
+  }
+
+  /** client_login_timeout has passed, or a refused client took too long to go away. */
+  expire(): void {
+    this.#guard(() => {
+      if (this.#isFinished) {
+        this.#socket.destroy();
+      } else {
+        this.#handle({ type: 'deadline-passed' });
+      }
+    });
+  }
+
+  /** The proxy stops: tells the client and closes, without waiting for it to read. */
+  shutdown(): void {
+    this.#guard(() => {
+      this.#handle({ type: 'shutdown' });
+      this.#socket.destroy();
+    });
+  }
+
+  /**
+   * Of {@link NegotiationPort}. One byte into an empty socket is normally written at once, which
+   * shows as nothing left to write; only then is the hand-off safe in this very tick.
+   */
+  reply(reply: Reply): void {
+    const socket = this.#socket;
+    let isReported = false;
+    const report = (error?: Error | null) => {
+      if (!isReported && !error && !socket.destroyed && socket.errored === null) {
+        isReported = true;
+        this.#handle({ type: 'reply-written' });
+      }
+    };
+    socket.write(reply, 'latin1', (error) => this.#guard(() => report(error)));
+    if (socket.writableLength === 0) {
+      report();
+    }
+  }
+
+  /** Of {@link NegotiationPort}. */
+  handOff(encryption: Encryption, prefix: Buffer | null): void {
+    const remainingMillis = this.#context.loginDeadlines.remainingMillis(this);
+    try {
+      const handoff = { ...this.info, encryption, prefix, remainingMillis };
+      handOff(this.#socket, handoff, this.#context.adopt);
+    } catch (cause) {
+      this.#onAdoptFailed(encryption, cause);
+    }
+  }
+
+  /** Of {@link NegotiationPort}. */
+  refuse(error: ErrorResponse | null): void {
+    if (error === null) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#socket.end(encodeErrorResponse(error));
+    this.#context.lingerDeadlines.add(this);
+  }
+
+  /** Of {@link NegotiationPort}. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #onReadable(): void {
+    const bytes = this.#socket.read() as Buffer | null;
+    if (bytes === null) {
+      return;
+    }
+    this.#receivedBytes += bytes.length;
+    if (!this.#isFinished) {
+      this.#handle({ type: 'bytes', bytes });
+    } else if (this.#receivedBytes > MAX_LINGER_BYTES) {
+      this.#socket.destroy();
+    }
+  }
+
+  #onEnd(): void {
+    if (this.#isFinished) {
+      this.#socket.destroy();
+    } else {
+      this.#handle({ type: 'client-ended' });
+    }
+  }
+
+  #onClose(): void {
+    this.#context.loginDeadlines.delete(this);
+    this.#context.lingerDeadlines.delete(this);
+    this.#context.closed(this);
+  }
+
+  #handle(event: NegotiationEvent): void {
+    if (this.#isFinished) {
+      return;
+    }
+    this.#negotiator.handle(event);
+    const outcome = this.#negotiator.outcome;
+    if (outcome !== null) {
+      this.#finish(outcome);
+    }
+  }
+
+  #onAdoptFailed(encryption: Encryption, cause: unknown): void {
+    const error =
+      cause instanceof PgtlsError
+        ? cause
+        : new PgtlsError('PGTLS_ADOPT_FAILED', 'the connection could not be handed over', {
+            cause,
+          });
+    if (error.code === 'PGTLS_TOO_MANY_CONNECTIONS' && encryption !== 'direct') {
+      this.#socket.write(encodeErrorResponse(TOO_MANY_CONNECTIONS));
+    }
+    this.#socket.destroy();
+    this.#finish({ type: 'adopt-failed', reason: 'adopt_failed', error });
+  }
+
+  #finish(outcome: ConnectionOutcome): void {
+    if (this.#isFinished) {
+      return;
+    }
+    this.#isFinished = true;
+    this.#context.loginDeadlines.delete(this);
+    this.#context.finished(this.info, {
+      outcome,
+      receivedBytes: this.#receivedBytes,
+      durationMillis: performance.now() - this.#acceptedAtMillis,
+    });
+  }
+
+  /** No exception leaves a handler: a defect costs this connection, never the process. */
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#socket.destroy();
+      this.#finish({ type: 'internal-error', reason: 'internal_error', error });
+    }
+  }
+}

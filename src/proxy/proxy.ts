@@ -1,0 +1,224 @@
+/**
+ * Wires listeners, negotiation, data plane and log together, and owns every lifetime.
+ *
+ * Order of the start: access lists, data plane (which reads every certificate), then the listeners;
+ * nothing is bound before everything is valid, and what was started is ended when a later step
+ * fails. Order of the end: see shutdown.ts.
+ */
+import type { BindAddress, Config, ProxyConfig } from '../config/schema.ts';
+import {
+  type DataPlane,
+  type DataPlaneOptions,
+  type DataPlaneSnapshot,
+  type Inspection,
+  inspectOptions,
+  type OnDataPlaneEvent,
+  startDataPlane,
+} from '../data-plane/data-plane.ts';
+import { toDataPlaneOptions } from '../data-plane/options.ts';
+import { PgtlsError } from '../errors.ts';
+import { type AccessList, createAccessList } from '../listener/access.ts';
+import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
+import type { Logger } from '../observability/logger.ts';
+import { CertificateRefresh } from './certificates.ts';
+import { ConnectionLog } from './connection-log.ts';
+import { Shutdown } from './shutdown.ts';
+
+/** An address a proxy listens on. */
+export interface BoundAddress {
+  /** Name of the `[[proxy]]`. */
+  readonly proxy: string;
+  /** As bound, with the real port. */
+  readonly address: string;
+}
+
+/** Counters of the running proxy. */
+export interface ProxySnapshot extends DataPlaneSnapshot {
+  /** Connections that still negotiate and are not in `liveSessions`. */
+  readonly negotiating: number;
+}
+
+/** A running proxy. */
+export interface Proxy {
+  readonly addresses: readonly BoundAddress[];
+  /** Reads certificates again, for new connections; a failure is logged and changes nothing. */
+  reloadCertificates(): void;
+  /** Stops accepting, waits for sessions at most shutdown_timeout, closes; idempotent. */
+  drain(): Promise<void>;
+  /** Ends everything at once, also in the middle of a drain; idempotent. */
+  close(): Promise<void>;
+  snapshot(): ProxySnapshot;
+}
+
+/** What a proxy is made with; the data plane can be replaced for tests. */
+export interface ProxyDependencies {
+  readonly logger: Logger;
+  readonly createDataPlane?: (options: DataPlaneOptions, onEvent: OnDataPlaneEvent) => DataPlane;
+  readonly inspect?: (options: DataPlaneOptions) => Inspection;
+}
+
+type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnectionId'>;
+
+/** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
+export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
+  const { logger, createDataPlane = startDataPlane } = dependencies;
+  const { inspect = dependencies.createDataPlane ? inspectNothing : inspectOptions } = dependencies;
+  const plans = listenerPlans(config);
+  const names = config.proxies.map(({ name }) => name);
+  const log = new ConnectionLog(logger, names);
+  const options = toDataPlaneOptions(config, log.isDebugEnabled);
+  const dataPlane = createDataPlane(options, (event) => log.dataPlaneEvent(event));
+  const certificates = new CertificateRefresh({
+    dataPlane,
+    options,
+    inspect,
+    intervalsMillis: config.proxies.map(({ listener }) => listener.certRefreshIntervalMillis),
+    logger,
+  });
+  try {
+    const listeners = await bindAll(plans, dataPlane, log);
+    certificates.start();
+    return new RunningProxy(config, { listeners, dataPlane, certificates, log, logger, plans });
+  } catch (error) {
+    dataPlane.close();
+    throw error;
+  }
+}
+
+/** A replaced data plane has no files to inspect, unless it says how. */
+function inspectNothing(): Inspection {
+  return { problems: [], identities: [] };
+}
+
+interface RunningParts {
+  readonly plans: readonly ListenerPlan[];
+  /** In the order of the plans. */
+  readonly listeners: readonly Listener[];
+  readonly dataPlane: DataPlane;
+  readonly certificates: CertificateRefresh;
+  readonly log: ConnectionLog;
+  readonly logger: Logger;
+}
+
+class RunningProxy implements Proxy {
+  readonly addresses: readonly BoundAddress[];
+  readonly #parts: RunningParts;
+  readonly #shutdown: Shutdown;
+
+  constructor(config: Config, parts: RunningParts) {
+    this.#parts = parts;
+    this.addresses = parts.listeners.map(({ address }, index) => ({
+      proxy: parts.plans[index]?.routeName ?? '',
+      address,
+    }));
+    for (const { proxy, address } of this.addresses) {
+      parts.logger.info(
+        { event: 'listener.bind', route: proxy, listener_addr: address },
+        'listening',
+      );
+    }
+    this.#shutdown = new Shutdown({
+      stopAccepting: () => this.#stopAccepting(),
+      dataPlane: parts.dataPlane,
+      ended: () => parts.log.flush(),
+      delayMillis: config.shutdownDelayMillis,
+      graceMillis: config.shutdownTimeoutMillis,
+      logger: parts.logger,
+    });
+  }
+
+  reloadCertificates(): void {
+    this.#parts.certificates.reload();
+  }
+
+  drain(): Promise<void> {
+    return this.#shutdown.drain();
+  }
+
+  close(): Promise<void> {
+    return this.#shutdown.close();
+  }
+
+  snapshot(): ProxySnapshot {
+    const { dataPlane, listeners } = this.#parts;
+    const negotiating = listeners.reduce((sum, { negotiatingCount }) => sum + negotiatingCount, 0);
+    return { ...dataPlane.snapshot(), negotiating };
+  }
+
+  async #stopAccepting(): Promise<void> {
+    this.#parts.certificates.stop();
+    await Promise.all(this.#parts.listeners.map((listener) => listener.close()));
+  }
+}
+
+async function bindAll(
+  plans: readonly ListenerPlan[],
+  dataPlane: DataPlane,
+  observer: ConnectionLog,
+): Promise<Listener[]> {
+  let lastConnectionId = 0;
+  const shared = {
+    nextConnectionId: () => ++lastConnectionId,
+    adopt: dataPlane.adopt.bind(dataPlane),
+    observer,
+  };
+  const results = await Promise.allSettled(
+    plans.map((plan) => bindListener({ ...plan, ...shared })),
+  );
+  const listeners = results.flatMap((result) =>
+    result.status === 'fulfilled' ? [result.value] : [],
+  );
+  const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  if (errors.length > 0) {
+    await Promise.all(listeners.map((listener) => listener.close()));
+    throw errors.length === 1 ? errors[0] : joinedBindError(errors);
+  }
+  return listeners;
+}
+
+function joinedBindError(errors: readonly unknown[]): PgtlsError {
+  const messages = errors.map((error) => (error instanceof Error ? error.message : String(error)));
+  const cause = new AggregateError(errors);
+  return new PgtlsError('PGTLS_BIND_FAILED', messages.join('\n'), { cause });
+}
+
+function listenerPlans(config: Config): ListenerPlan[] {
+  const all = config.proxies.flatMap(({ listener }) => listener.bindAddresses);
+  return config.proxies.flatMap((proxy, routeId) => {
+    const access = accessListOf(proxy);
+    return proxy.listener.bindAddresses.map((address) => ({
+      routeId,
+      routeName: proxy.name,
+      address,
+      ipv6Only: isIpv6WildcardBesideIpv4(address, all),
+      backlog: proxy.listener.listenBacklog,
+      maxNegotiating: config.maxClientConn,
+      policy: { sslmode: proxy.listener.sslmode, sslnegotiation: proxy.listener.sslnegotiation },
+      access,
+      loginTimeoutMillis: config.clientLoginTimeoutMillis,
+    }));
+  });
+}
+
+function accessListOf({ name, listener }: ProxyConfig): AccessList {
+  try {
+    return createAccessList(listener.allow, listener.deny);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PgtlsError('PGTLS_CONFIG_INVALID', `proxy "${name}", allow/deny: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+/** `[::]` takes IPv4, too, unless the configuration binds `0.0.0.0` to the same port itself. */
+function isIpv6WildcardBesideIpv4(address: BindAddress, all: readonly BindAddress[]): boolean {
+  return (
+    address.kind === 'tcp' &&
+    address.host === '::' &&
+    address.port !== 0 &&
+    all.some(
+      (other) => other.kind === 'tcp' && other.host === '0.0.0.0' && other.port === address.port,
+    )
+  );
+}

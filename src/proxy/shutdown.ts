@@ -1,0 +1,112 @@
+/**
+ * The end of a proxy: stop accepting, let sessions finish, close. Each step happens once, in this
+ * order, however often and however hastily it is asked for.
+ */
+import type { DataPlane, DrainReport } from '../data-plane/data-plane.ts';
+import type { Logger } from '../observability/logger.ts';
+
+/** What has to be ended, and how patiently. */
+export interface ShutdownOptions {
+  /** Stops listeners and timers, and closes connections that still negotiate. */
+  readonly stopAccepting: () => Promise<void>;
+  readonly dataPlane: Pick<DataPlane, 'drain' | 'close'>;
+  /** Called when nothing lives any more. */
+  readonly ended: () => void;
+  /** shutdown_delay: still accepting, so that load balancers take notice. */
+  readonly delayMillis: number;
+  /** shutdown_timeout: what sessions get to finish. */
+  readonly graceMillis: number;
+  readonly logger: Logger;
+}
+
+/** Ends a proxy gracefully, or at once; both are idempotent and may be combined. */
+export class Shutdown {
+  readonly #options: ShutdownOptions;
+  readonly #hurry = new AbortController();
+  #draining: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
+  #isFinishingSessions = false;
+
+  constructor(options: ShutdownOptions) {
+    this.#options = options;
+  }
+
+  /** Waits for sessions to finish, at most the grace, and closes; resolves when all is closed. */
+  drain(): Promise<void> {
+    this.#draining ??= this.#closing ?? this.#drain();
+    return this.#draining;
+  }
+
+  /** Closes at once, also in the middle of a drain. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #drain(): Promise<void> {
+    const { delayMillis, graceMillis, stopAccepting, logger } = this.#options;
+    logger.info({ event: 'shutdown', delay_ms: delayMillis, grace_ms: graceMillis }, 'draining');
+    await this.#unhurried(after(delayMillis, this.#hurry.signal));
+    await stopAccepting();
+    if (!this.#hurry.signal.aborted) {
+      await this.#finishSessions(graceMillis);
+    }
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { stopAccepting, dataPlane, ended, logger } = this.#options;
+    this.#hurry.abort();
+    await stopAccepting();
+    if (!this.#isFinishingSessions) {
+      await this.#finishSessions(0);
+    }
+    dataPlane.close();
+    ended();
+    logger.info({ event: 'shutdown' }, 'closed');
+  }
+
+  async #finishSessions(graceMillis: number): Promise<void> {
+    const { dataPlane, logger } = this.#options;
+    this.#isFinishingSessions = true;
+    try {
+      const draining = dataPlane.drain(graceMillis);
+      const report = await (graceMillis === 0 ? draining : this.#unhurried(draining));
+      if (report !== null) {
+        logger.info({ event: 'shutdown', ...drainFields(report) }, 'drained');
+        // Reports of the last sessions are queued behind this turn of the event loop.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } catch (error) {
+      logger.error({ event: 'shutdown', err: error }, 'draining failed');
+    }
+  }
+
+  /** The result, or null when somebody is in a hurry. */
+  #unhurried<T>(result: Promise<T>): Promise<T | null> {
+    const { signal } = this.#hurry;
+    return new Promise((resolve, reject) => {
+      const onAbort = () => resolve(null);
+      if (signal.aborted) {
+        onAbort();
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      result.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    });
+  }
+}
+
+function drainFields({ drained, cut }: DrainReport) {
+  return { drained, cut };
+}
+
+function after(millis: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (millis === 0 || signal.aborted) {
+      resolve();
+      return;
+    }
+    const timer = setTimeout(resolve, millis);
+    signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  });
+}

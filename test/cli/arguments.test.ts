@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { exitCodeOf, parseCommand } from '../../src/cli/arguments.ts';
+import { ERROR_CODES, PgtlsError, type PgtlsErrorCode } from '../../src/errors.ts';
+
+const NO_LOG_OPTIONS = { logLevel: null, logFormat: null };
+
+describe('the command line', () => {
+  it.each([
+    [['-c', 'a.toml'], { kind: 'run', configPath: 'a.toml', ...NO_LOG_OPTIONS }],
+    [['run', '--config=a.toml'], { kind: 'run', configPath: 'a.toml', ...NO_LOG_OPTIONS }],
+    [
+      ['--log-level', 'debug', '-c', 'a', '--log-format', 'pretty'],
+      { kind: 'run', configPath: 'a', logLevel: 'debug', logFormat: 'pretty' },
+    ],
+    [['validate', '-c', 'a.toml'], { kind: 'validate', configPath: 'a.toml' }],
+    [['-c', 'a.toml', 'validate'], { kind: 'validate', configPath: 'a.toml' }],
+    [['demo'], { kind: 'demo', ...NO_LOG_OPTIONS }],
+    [['demo', '--log-level', 'info'], { kind: 'demo', logLevel: 'info', logFormat: null }],
+    [['-h'], { kind: 'help' }],
+    [['validate', '--help'], { kind: 'help' }],
+    [['-v'], { kind: 'version' }],
+    [['--version'], { kind: 'version' }],
+  ])('%j is understood', (argv, command) => {
+    expect(parseCommand(argv)).toEqual(command);
+  });
+
+  it.each([
+    [[], 'no configuration file given'],
+    [['validate'], 'no configuration file given'],
+    [['-c', ''], 'no configuration file given'],
+    [['start', '-c', 'a'], 'unknown command "start"'],
+    [['validate', 'a.toml'], 'unexpected argument "a.toml"'],
+    [['demo', '-c', 'a'], 'demo takes no configuration file'],
+    [['--colour'], '--colour'],
+    [['-c'], '-c'],
+    [['-c', 'a', '--log-level', 'loud'], '--log-level "loud" is unknown; expected trace'],
+    [['-c', 'a', '--log-format', 'xml'], '--log-format "xml" is unknown; expected json, pretty'],
+  ])('%j is refused', (argv, message) => {
+    expect(() => parseCommand(argv)).toThrow(message);
+    expect(() => parseCommand(argv)).toThrow(
+      expect.objectContaining({ code: 'PGTLS_ARGUMENTS_INVALID' }),
+    );
+  });
+});
+
+describe('the exit code', () => {
+  it('is 2 for what the user wrote, 3 for a missing binding, 1 for everything else', () => {
+    const codes = Object.keys(ERROR_CODES) as PgtlsErrorCode[];
+    const withExit = (exit: number) =>
+      codes.filter((code) => exitCodeOf(new PgtlsError(code, '')) === exit);
+    expect(withExit(2)).toEqual([
+      'PGTLS_ARGUMENTS_INVALID',
+      'PGTLS_CONFIG_UNREADABLE',
+      'PGTLS_CONFIG_INVALID',
+      'PGTLS_TLS_CONFIG_INVALID',
+      'PGTLS_BIND_FAILED',
+    ]);
+    expect(withExit(3)).toEqual(['PGTLS_BINDING_MISSING']);
+    expect(exitCodeOf(new TypeError('x'))).toBe(1);
+  });
+});
