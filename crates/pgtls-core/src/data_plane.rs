@@ -182,7 +182,7 @@ impl DataPlane {
             prefix: handoff.prefix,
             peer: handoff.peer,
             local_address: handoff.local_address,
-            adopted_at: now,
+            since: now,
             login_deadline: now.checked_add(handoff.remaining).unwrap_or(now),
             route,
             permit,

@@ -58,7 +58,7 @@ pub(crate) struct Adopted {
     pub(crate) prefix: Vec<u8>,
     pub(crate) peer: String,
     pub(crate) local_address: String,
-    pub(crate) adopted_at: Instant,
+    pub(crate) since: Instant,
     pub(crate) login_deadline: Instant,
     pub(crate) route: Arc<Route>,
     pub(crate) permit: Permit,

@@ -3,7 +3,12 @@
 //! Same names and order of fields on both sides, `T | null` for what may be absent, unions tagged by `type`. Every export
 //! catches panics. `fd` alone contains `unsafe`.
 
-#![allow(unreachable_pub, reason = "what JavaScript calls must be pub, though no Rust crate can reach it")]
+#![allow(
+    unreachable_pub,
+    clippy::needless_pass_by_value,
+    clippy::large_enum_variant,
+    reason = "what JavaScript calls is pub, takes its arguments by value and is converted at once"
+)]
 
 mod data_plane;
 mod error;

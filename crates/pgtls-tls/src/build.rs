@@ -6,7 +6,7 @@ pub const RUSTLS_VERSION: &str = env!("PGTLS_RUSTLS_VERSION");
 /// The cryptography provider.
 pub const PROVIDER: &str = "aws-lc-rs";
 
-/// Features of the running CPU that AES-GCM, SHA-2 and ChaCha20 are faster with.
+/// Features of the running CPU that the ciphers and hashes of TLS are faster with.
 #[must_use]
 pub fn cpu_features() -> Vec<&'static str> {
     detected()

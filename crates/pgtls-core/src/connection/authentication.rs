@@ -80,7 +80,7 @@ impl<'a> Authentication<'a> {
 }
 
 impl Watch for Authentication<'_> {
-    fn from_client<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending> {
+    fn client_sent<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending> {
         let Some(held) = self.from_client.as_mut() else {
             return Ok(chunk);
         };
@@ -99,7 +99,7 @@ impl Watch for Authentication<'_> {
         Ok(&self.released)
     }
 
-    fn from_backend(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
+    fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
         let Some(mut bytes) = self.from_backend.take() else {
             return Ok(Step::Stay);
         };

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 
-use pgtls_tls::endpoint::accept;
+use pgtls_tls::endpoint::{ClientFacing, accept};
+use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
+use pgtls_tls::stream::TlsStream;
 use pgtls_tls::summary::TlsSummary;
 use pgtls_wire::SqlState;
 
@@ -49,66 +51,75 @@ pub(crate) async fn accept_client(
         prefix,
         encryption,
     } = greeting;
-    let tls = match (encryption, &route.listener_tls) {
+    match (encryption, &route.listener_tls) {
         (ClientEncryption::None, _) => {
             let peer = Peer::Plain(PlainStream::new(socket, prefix));
-            return Ok(Client {
+            Ok(Client {
                 peer,
                 tls: None,
                 sni: None,
-            });
+            })
         }
-        (ClientEncryption::Negotiated | ClientEncryption::Direct, Some(tls)) => tls,
+        (ClientEncryption::Negotiated | ClientEncryption::Direct, Some(tls)) => {
+            let demands_alpn = encryption == ClientEncryption::Direct;
+            match accept(tls, prefix, socket) {
+                Ok(stream) => shake_hands(stream, demands_alpn, scratch).await,
+                Err((error, socket)) => Err(failed_early(
+                    socket,
+                    handshake_failed(&SessionError::Tls(error)),
+                )),
+            }
+        }
         (ClientEncryption::Negotiated | ClientEncryption::Direct, None) => {
-            let ending = Ending::by(
-                FaultSide::Proxy,
+            let (reason, message) = (
                 CloseReason::ClientTlsHandshakeFailed,
-                "the route no longer has TLS",
+                "a reload took TLS from the route during the negotiation",
             );
-            let peer = Peer::Plain(PlainStream::new(socket, prefix));
-            return Err(Box::new(FailedClient {
-                peer,
-                sni: None,
-                ending,
-            }));
+            Err(failed_early(
+                socket,
+                Ending::by(FaultSide::Proxy, reason, message),
+            ))
         }
-    };
-    let mut stream = match accept(tls, prefix, socket) {
-        Ok(stream) => stream,
-        Err((error, socket)) => {
-            let ending = handshake_failed(&SessionError::Tls(error));
-            let peer = Peer::Plain(PlainStream::new(socket, Vec::new()));
-            return Err(Box::new(FailedClient {
-                peer,
-                sni: None,
-                ending,
-            }));
-        }
-    };
+    }
+}
+
+async fn shake_hands(
+    mut stream: TlsStream<ClientFacing, Socket>,
+    demands_alpn: bool,
+    scratch: &RefCell<Scratch>,
+) -> Result<Client, Box<FailedClient>> {
     let result = poll_fn(|cx| stream.poll_handshake(cx, &mut scratch.borrow_mut().tls)).await;
     let sni = stream.take_server_name();
-    let summary = result.and_then(|()| {
-        let state = stream.session().lock()?;
-        Ok(TlsSummary::of(pgtls_tls::ops::TlsConnectionOps::state(
-            state.tls(),
-        )))
-    });
+    let summary = result
+        .and_then(|()| Ok(TlsSummary::of(stream.session().lock()?.tls().state())))
+        .map_err(|error| handshake_failed(&error))
+        .and_then(|summary| {
+            let is_refused = demands_alpn && summary.alpn.is_none();
+            if is_refused {
+                Err(direct_without_alpn())
+            } else {
+                Ok(summary)
+            }
+        });
     let peer = Peer::Tls(stream);
     match summary {
-        Ok(summary) if encryption == ClientEncryption::Direct && summary.alpn.is_none() => {
-            let ending = direct_without_alpn();
-            Err(Box::new(FailedClient { peer, sni, ending }))
-        }
         Ok(summary) => Ok(Client {
             peer,
             tls: Some(summary),
             sni,
         }),
-        Err(error) => {
-            let ending = handshake_failed(&error);
-            Err(Box::new(FailedClient { peer, sni, ending }))
-        }
+        Err(ending) => Err(Box::new(FailedClient { peer, sni, ending })),
     }
+}
+
+/// A client with whom no TLS came about: nothing can be told to it.
+fn failed_early(socket: Socket, ending: Ending) -> Box<FailedClient> {
+    let peer = Peer::Plain(PlainStream::new(socket, Vec::new()));
+    Box::new(FailedClient {
+        peer,
+        sni: None,
+        ending,
+    })
 }
 
 fn handshake_failed(error: &SessionError) -> Ending {

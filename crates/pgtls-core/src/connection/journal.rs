@@ -18,7 +18,7 @@ use crate::routes::Route;
 pub(crate) struct Journal {
     events: EventSink,
     reports_tls: bool,
-    adopted_at: Instant,
+    since: Instant,
     /// Plaintext bytes from the client.
     bytes_in: u64,
     /// Plaintext bytes from the backend.
@@ -40,8 +40,7 @@ pub(crate) struct Arrival {
 
 impl Journal {
     /// Begins a report. If nobody writes an ending, it says that the worker was lost.
-    pub(crate) fn open(adopted: Box<Adopted>, shared: &Arc<Shared>) -> (Self, Box<Arrival>) {
-        let adopted = *adopted;
+    pub(crate) fn open(adopted: Adopted, shared: &Arc<Shared>) -> (Self, Box<Arrival>) {
         let report = ConnectionReport {
             connection_id: adopted.connection_id,
             route_id: adopted.route.id,
@@ -68,7 +67,7 @@ impl Journal {
         let journal = Self {
             events: Arc::clone(&shared.events),
             reports_tls: shared.reports_tls,
-            adopted_at: adopted.adopted_at,
+            since: adopted.since,
             bytes_in: 0,
             bytes_out: 0,
             report: Some(Box::new(report)),
@@ -154,7 +153,7 @@ impl Drop for Journal {
             report.bytes_in = self.bytes_in;
             report.bytes_out = self.bytes_out;
             report.duration_millis =
-                u64::try_from(self.adopted_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
             (self.events)(Event::ConnectionClosed(report));
         }
     }

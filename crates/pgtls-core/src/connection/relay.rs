@@ -27,9 +27,9 @@ const BACKEND_GONE_LINGER: Duration = Duration::from_secs(10);
 /// Looks at the bytes on their way, before they are sent.
 pub(crate) trait Watch {
     /// What goes on to the backend now.
-    fn from_client<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending>;
+    fn client_sent<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending>;
     /// Sees what goes on to the client.
-    fn from_backend(&mut self, chunk: &[u8]) -> Result<Step, Ending>;
+    fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending>;
     /// The backend has ended its direction: an ending if that must not be passed on as it is.
     fn backend_ended(&self) -> Option<Ending>;
     /// Whether a message of our own may follow what the client was sent.
@@ -75,11 +75,11 @@ impl Boundaries {
 }
 
 impl Watch for Boundaries {
-    fn from_client<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending> {
+    fn client_sent<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending> {
         Ok(chunk)
     }
 
-    fn from_backend(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
+    fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
         if let Some(walk) = self.walk.as_mut()
             && walk.advance(chunk).is_err()
         {
@@ -132,7 +132,7 @@ impl<'s> Relay<'s> {
         let (packet, behind) = bytes.split_at_checked(packet_bytes).unwrap_or((bytes, &[]));
         let tls = &mut self.scratch.borrow_mut().tls;
         self.journal.add_bytes_in(bytes.len());
-        let behind = watch.from_client(behind)?;
+        let behind = watch.client_sent(behind)?;
         if self.backend.send(packet, tls).is_err() || self.backend.send(behind, tls).is_err() {
             self.state.backend_broken();
         }
@@ -201,7 +201,7 @@ impl<'s> Relay<'s> {
     fn send_inward<W: Watch>(&mut self, watch: &mut W) -> Result<(), Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
         self.journal.add_bytes_in(plaintext.len());
-        let bytes = watch.from_client(plaintext.filled())?;
+        let bytes = watch.client_sent(plaintext.filled())?;
         if !bytes.is_empty() && self.backend.send(bytes, tls).is_err() {
             // What the backend said before it left may still be read, and the client shall see it.
             self.state.backend_broken();
@@ -236,7 +236,7 @@ impl<'s> Relay<'s> {
     fn send_outward<W: Watch>(&mut self, watch: &mut W) -> Result<Step, Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
         let bytes = plaintext.filled();
-        let step = watch.from_backend(bytes)?;
+        let step = watch.backend_sent(bytes)?;
         self.journal.add_bytes_out(bytes.len());
         match self.client.send(bytes, tls) {
             Ok(()) => Ok(step),

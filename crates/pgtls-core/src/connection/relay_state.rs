@@ -82,17 +82,17 @@ impl RelayState {
     }
 
     /// Both directions are done with.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         self.inward == Flow::Over && self.outward == Flow::Over
     }
 
     /// The client was told that the backend is gone and has not ended its own direction yet: that wait has a deadline.
-    pub(crate) fn awaits_client_only(&self) -> bool {
+    pub(crate) fn awaits_client_only(self) -> bool {
         self.outward == Flow::Over && self.inward == Flow::Open
     }
 
     /// The backend takes nothing more and has not ended its direction yet: that wait has a deadline.
-    pub(crate) fn awaits_broken_backend(&self) -> bool {
+    pub(crate) fn awaits_broken_backend(self) -> bool {
         self.inward == Flow::Over
             && self.first_end == Some(FirstEnd::Backend)
             && self.outward != Flow::Over

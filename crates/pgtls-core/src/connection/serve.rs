@@ -38,7 +38,7 @@ pub(crate) struct Context<'w> {
 
 /// Serves an adopted connection to its end. Never panics: a panic inside costs this connection alone.
 pub(crate) async fn serve(adopted: Box<Adopted>, context: Context<'_>) {
-    let (mut journal, arrival) = Journal::open(adopted, context.shared);
+    let (mut journal, arrival) = Journal::open(*adopted, context.shared);
     let panic = {
         let mut phases = pin!(run_phases(arrival, context, &mut journal));
         poll_fn(

@@ -142,7 +142,7 @@ impl Supervisor<'_, '_> {
         }
         let WorkerMessage::Adopt(adopted) = message;
         // No worker can take it: dropping the journal reports the connection as lost.
-        drop(Journal::open(adopted, self.shared));
+        drop(Journal::open(*adopted, self.shared));
     }
 
     /// Starts another worker where the load asks for one.
