@@ -119,6 +119,10 @@ impl Supervisor<'_, '_> {
         }
         // Workers end once their channel is closed and their sessions, which are told to, are over; the scope joins them.
         self.shared.control.send_replace(Control::Cut);
+        if let Some(drain) = self.drain.take() {
+            let cut = drain.cut.unwrap_or_else(|| self.shared.admission.live());
+            (drain.done)(DrainReport { drained: drain.at_start.saturating_sub(cut), cut });
+        }
         self.workers.clear();
     }
 
