@@ -50,7 +50,7 @@ export function readListener(reader: TableReader): ReadListener {
     maxClientConn: reader.integer('max_client_conn', 0, { min: 0 }),
     maxClientConnPerIp: reader.integer('max_client_conn_per_ip', 0, { min: 0 }),
     listenBacklog: reader.integer('listen_backlog', 4096, { min: 1 }),
-    ...readTcp(reader),
+    ...readSocket(reader),
     allow: readNetworks(reader, 'allow'),
     deny: readNetworks(reader, 'deny'),
   };
@@ -168,22 +168,24 @@ function readGroups(reader: TableReader): readonly string[] {
   return groups;
 }
 
-type TcpSettings = Pick<
+type SocketSettings = Pick<
   ListenerConfig,
   | 'tcpKeepalive'
   | 'tcpKeepidleMillis'
   | 'tcpKeepintvlMillis'
   | 'tcpKeepcnt'
   | 'tcpUserTimeoutMillis'
+  | 'clientIdleTimeoutMillis'
 >;
 
-function readTcp(reader: TableReader): TcpSettings {
+function readSocket(reader: TableReader): SocketSettings {
   return {
     tcpKeepalive: reader.boolean('tcp_keepalive', true),
     tcpKeepidleMillis: readKeepaliveTime(reader, 'tcp_keepidle'),
     tcpKeepintvlMillis: readKeepaliveTime(reader, 'tcp_keepintvl'),
     tcpKeepcnt: reader.integer('tcp_keepcnt', 0, { min: 0, max: MAX_KEEPALIVE_COUNT }),
     tcpUserTimeoutMillis: reader.duration('tcp_user_timeout', 0, { min: 0 }),
+    clientIdleTimeoutMillis: reader.duration('client_idle_timeout', 0, { min: 0 }),
   };
 }
 

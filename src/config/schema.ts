@@ -82,6 +82,8 @@ export interface ListenerConfig {
   tcpKeepintvlMillis: number;
   tcpKeepcnt: number;
   tcpUserTimeoutMillis: number;
+  /** A session without a byte in either direction for so long is ended; 0 = never. */
+  clientIdleTimeoutMillis: number;
   /** CIDR; empty = all. */
   allow: readonly string[];
   /** CIDR; wins over `allow`. */

@@ -45,6 +45,7 @@ function listenerOptions(listener: ListenerConfig): ListenerOptions {
   return {
     tls: listener.sslmode === 'disable' ? null : listenerTlsOptions(listener),
     requireTls: listener.sslmode === 'require' || listener.sslmode === 'verify-ca',
+    clientIdleTimeoutMillis: listener.clientIdleTimeoutMillis,
     keepalive: keepaliveOptions(listener),
   };
 }

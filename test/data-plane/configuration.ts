@@ -26,6 +26,7 @@ export function proxyConfig(name: string, listener: Partial<ListenerConfig> = {}
       tcpKeepintvlMillis: 0,
       tcpKeepcnt: 3,
       tcpUserTimeoutMillis: 0,
+      clientIdleTimeoutMillis: 0,
       allow: [],
       deny: [],
       ...listener,

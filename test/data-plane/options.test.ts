@@ -45,6 +45,7 @@ describe('the options of the data plane', () => {
           alpn: ['postgresql'],
         },
         requireTls: false,
+        clientIdleTimeoutMillis: 0,
         keepalive,
       },
       backend: {

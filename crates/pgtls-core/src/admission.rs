@@ -34,9 +34,16 @@ pub(crate) struct Admission {
     /// (route, address) → sessions; only for routes with a limit per address. Nothing else runs under this lock.
     per_address: Mutex<HashMap<(u32, IpAddr), u32>>,
     handshakes: Arc<Semaphore>,
+    /// Most sessions at once since memory was last given back.
+    peak: AtomicU32,
     /// Told when the last session ends.
     pub(crate) idle: Notify,
+    /// Told when less than half of the peak is left: memory may be given back.
+    pub(crate) shrunk: Notify,
 }
+
+/// Below so many sessions at the peak, giving memory back is not worth the walk through the heap.
+const WORTH_TRIMMING: u32 = 64;
 
 /// What `adopt` decided.
 #[derive(Debug)]
@@ -64,7 +71,9 @@ impl Admission {
             handshakes: Arc::new(Semaphore::new(
                 max_concurrent_handshakes.clamp(1, Semaphore::MAX_PERMITS),
             )),
+            peak: AtomicU32::new(0),
             idle: Notify::new(),
+            shrunk: Notify::new(),
         })
     }
 
@@ -78,6 +87,11 @@ impl Admission {
         self.live.load(Ordering::Acquire)
     }
 
+    /// The peak is counted anew from here on.
+    pub(crate) fn reset_peak(&self) {
+        self.peak.store(self.live(), Ordering::Release);
+    }
+
     /// Counts a session of `route` from `peer`, and says whether it is within the limits.
     pub(crate) fn admit(
         self: &Arc<Self>,
@@ -85,6 +99,7 @@ impl Admission {
         peer: &str,
     ) -> Result<Verdict, AdoptError> {
         let all = self.live.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        self.peak.fetch_max(all, Ordering::AcqRel);
         let of_route = route
             .counters
             .live_sessions()
@@ -153,8 +168,17 @@ impl Drop for Permit {
             .counters
             .live_sessions()
             .fetch_sub(1, Ordering::AcqRel);
-        if self.admission.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let left = self
+            .admission
+            .live
+            .fetch_sub(1, Ordering::AcqRel)
+            .saturating_sub(1);
+        if left == 0 {
             self.admission.idle.notify_one();
+        }
+        let peak = self.admission.peak.load(Ordering::Acquire);
+        if peak >= WORTH_TRIMMING && left < peak / 2 {
+            self.admission.shrunk.notify_one();
         }
     }
 }

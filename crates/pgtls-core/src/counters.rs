@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub workers: u32,
     /// Workers that died and were replaced, since the start.
     pub worker_restarts: u64,
+    /// Responders that died and were replaced, since the start.
+    pub responder_restarts: u64,
     /// Sessions of all routes.
     pub live_sessions: u32,
     /// Per route, in the order of the options.

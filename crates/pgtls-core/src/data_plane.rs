@@ -11,10 +11,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
 use crate::connection::cancel::CancelRegistry;
+use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
-use crate::messages::{Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, ProxyMessage};
+use crate::messages::{
+    Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, FAREWELL_QUEUE, ProxyMessage,
+};
 use crate::options::{DataPlaneOptions, RouteOptions};
 use crate::report::{ConnectionReport, TlsReport, TlsSide};
+use crate::responder::Responder;
 use crate::routes::{RouteError, RouteTable};
 use crate::runtime::supervisor;
 use crate::runtime::worker_counters::WorkerCounters;
@@ -77,6 +81,28 @@ pub enum Event {
 /// Receives events; must not block.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
+/// What the owner of a data plane lends it.
+pub struct Hooks {
+    /// Receives events.
+    pub events: EventSink,
+    /// Gives freed memory back to the system; called by the proxy thread after many sessions ended.
+    pub release_memory: Option<fn()>,
+    /// Answers clients on a thread of its own; none is built in.
+    pub responder: Option<Arc<dyn Responder>>,
+}
+
+impl Hooks {
+    /// Events alone.
+    #[must_use]
+    pub fn events(events: EventSink) -> Self {
+        Self {
+            events,
+            release_memory: None,
+            responder: None,
+        }
+    }
+}
+
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
@@ -105,6 +131,7 @@ pub(crate) struct Shared {
     pub(crate) workers: WorkerCounters,
     pub(crate) control: watch::Sender<Control>,
     pub(crate) events: EventSink,
+    pub(crate) farewells: mpsc::Sender<FarewellRequest>,
     pub(crate) max_workers: usize,
     pub(crate) reports_tls: bool,
     is_closed: AtomicBool,
@@ -121,17 +148,19 @@ pub struct DataPlane {
 
 impl DataPlane {
     /// Builds every route and starts the proxy thread. Nothing runs when it fails.
-    pub fn start(options: &DataPlaneOptions, events: EventSink) -> Result<Self, StartError> {
+    pub fn start(options: &DataPlaneOptions, hooks: Hooks) -> Result<Self, StartError> {
         let routes = RouteTable::default();
         routes.replace(&options.routes)?;
         let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let (farewells, farewell_inbox) = mpsc::channel(FAREWELL_QUEUE);
         let shared = Arc::new(Shared {
             admission: Admission::new(options.max_client_conn, options.max_concurrent_handshakes),
             routes,
             cancels: CancelRegistry::default(),
             workers: WorkerCounters::default(),
             control: watch::Sender::new(Control::Run),
-            events,
+            events: hooks.events,
+            farewells,
             max_workers: if options.workers == 0 {
                 available
             } else {
@@ -145,8 +174,13 @@ impl DataPlane {
         let inbox = supervisor::Inbox {
             commands: command_inbox,
             connections: connection_inbox,
+            farewells: farewell_inbox,
         };
-        let thread = supervisor::start(Arc::clone(&shared), commands.clone(), inbox)?;
+        let lent = supervisor::Lent {
+            release_memory: hooks.release_memory,
+            responder: hooks.responder,
+        };
+        let thread = supervisor::start(Arc::clone(&shared), commands.clone(), inbox, lent)?;
         Ok(Self {
             shared,
             commands,
@@ -202,6 +236,7 @@ impl DataPlane {
         Snapshot {
             workers: self.shared.workers.running(),
             worker_restarts: self.shared.workers.restarts(),
+            responder_restarts: self.shared.workers.responder_restarts(),
             live_sessions: self.shared.admission.live(),
             routes: self.shared.routes.snapshot(),
         }
@@ -215,6 +250,13 @@ impl DataPlane {
         {
             done(DrainReport { drained: 0, cut: 0 });
         }
+    }
+
+    /// Lets a worker be struck by `fault`: the one that would get the next connection.
+    #[cfg(feature = "fault-injection")]
+    pub fn inject(&self, fault: crate::fault::Fault) {
+        // Fails only once the proxy thread is over.
+        let _ = self.commands.blocking_send(ProxyMessage::Fault(fault));
     }
 
     /// Whether [`DataPlane::close`] was called.

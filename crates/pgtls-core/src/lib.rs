@@ -7,16 +7,19 @@ mod admission;
 mod connection;
 mod counters;
 mod data_plane;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod messages;
 mod options;
 mod report;
+pub mod responder;
 mod routes;
 mod runtime;
 
 pub use admission::AdoptError;
 pub use counters::{RouteSnapshot, Snapshot};
 pub use data_plane::{
-    ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, StartError,
+    ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, Hooks, StartError,
 };
 pub use options::{
     BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,

@@ -16,16 +16,22 @@ pub(crate) const CONNECTION_QUEUE: usize = 8192;
 /// Connections that wait for one worker. When it is full, the next worker is tried, then the connection is closed and reported.
 pub(crate) const WORKER_QUEUE: usize = 4096;
 
+/// Sessions that wait for the proxy thread to say their last words. Workers wait while it is full, for at most their farewell's
+/// own deadline.
+pub(crate) const FAREWELL_QUEUE: usize = 1024;
+
 /// Commands that wait for the proxy thread. Senders block while it is full: they are few, and none is the proxy thread.
 pub(crate) const COMMAND_QUEUE: usize = 64;
 
 /// To the proxy thread, beside the connections it places, which have a channel of their own.
 pub(crate) enum ProxyMessage {
-    /// A worker's thread ended; `cause` is none when it was told to.
+    /// A worker's thread ended; `cause` is none if it did not panic.
     WorkerStopped {
         worker: usize,
         cause: Option<String>,
     },
+    /// The responder's thread ended.
+    ResponderStopped,
     /// Tell when no session lives, or cut those left after `grace`.
     Drain {
         grace: Duration,
@@ -33,12 +39,18 @@ pub(crate) enum ProxyMessage {
     },
     /// End every session and every thread.
     Close,
+    /// Pass a fault on to a worker, for tests.
+    #[cfg(feature = "fault-injection")]
+    Fault(crate::fault::Fault),
 }
 
 /// To a worker.
 pub(crate) enum WorkerMessage {
     /// A connection to serve to its end.
     Adopt(Box<Adopted>),
+    /// A fault to be struck by, for tests.
+    #[cfg(feature = "fault-injection")]
+    Fault(crate::fault::Fault),
 }
 
 /// To every session at once, through a watch channel, of which only the newest value counts.

@@ -45,6 +45,8 @@ pub struct ListenerOptions {
     pub tls: Option<ListenerTlsOptions>,
     /// Whether a session without TLS is refused.
     pub require_tls: bool,
+    /// A session without a byte in either direction for so long is ended; zero is never.
+    pub client_idle_timeout: Duration,
     /// Keepalive of the client's socket.
     pub keepalive: KeepaliveOptions,
 }

@@ -43,6 +43,10 @@ pub enum CloseReason {
     CancelFailed,
     /// Cut at the end of a drain.
     Drained,
+    /// `client_idle_timeout` passed without a byte in either direction.
+    IdleTimeout,
+    /// The thread that answered the client died in the middle of an answer.
+    ResponderLost,
     /// A panic in this connection's task.
     Panic,
     /// The worker that served the connection died.
@@ -73,6 +77,8 @@ impl CloseReason {
             Self::CancelForwarded => "cancel_forwarded",
             Self::CancelFailed => "cancel_failed",
             Self::Drained => "drained",
+            Self::IdleTimeout => "idle_timeout",
+            Self::ResponderLost => "responder_lost",
             Self::Panic => "panic",
             Self::WorkerLost => "worker_lost",
         }

@@ -31,6 +31,7 @@ pub(crate) struct Route {
     pub(crate) max_client_conn: u32,
     pub(crate) listener_tls: Option<ServerTls>,
     pub(crate) requires_tls: bool,
+    pub(crate) client_idle_timeout: Duration,
     pub(crate) listener_keepalive: KeepaliveOptions,
     pub(crate) backend: Backend,
     pub(crate) counters: Arc<RouteCounters>,
@@ -72,6 +73,7 @@ impl Route {
             max_client_conn: options.max_client_conn,
             listener_tls,
             requires_tls: options.listener.require_tls,
+            client_idle_timeout: options.listener.client_idle_timeout,
             listener_keepalive: options.listener.keepalive.clone(),
             backend: Backend {
                 addresses: options.backend.addresses.clone(),

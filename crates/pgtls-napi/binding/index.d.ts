@@ -266,6 +266,8 @@ export interface ListenerOptions {
   tls: ListenerTlsOptions | null
   /** Whether a session without TLS is refused. */
   requireTls: boolean
+  /** A session without a byte in either direction for so long is ended; 0 is never. */
+  clientIdleTimeoutMillis: number
   /** Of the client's socket. */
   keepalive: KeepaliveOptions
 }

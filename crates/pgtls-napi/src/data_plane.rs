@@ -14,6 +14,7 @@ use crate::error::{Code, Result, fail};
 use crate::events::{DataPlaneEvent, number};
 use crate::fd::with_borrowed;
 use crate::options::{DataPlaneOptions, RouteOptions, routes};
+use crate::process::RELEASE_MEMORY;
 
 /// What comes along with a descriptor.
 #[napi(object, use_nullable = true)]
@@ -99,7 +100,11 @@ impl DataPlane {
                 ThreadsafeFunctionCallMode::NonBlocking,
             );
         });
-        let inner = core::DataPlane::start(&options, events).map_err(|error| match error {
+        let hooks = core::Hooks {
+            release_memory: RELEASE_MEMORY,
+            ..core::Hooks::events(events)
+        };
+        let inner = core::DataPlane::start(&options, hooks).map_err(|error| match error {
             core::StartError::Route(error) => fail(Code::TlsConfigInvalid, error.to_string()),
             core::StartError::Threads(_) => fail(Code::DataPlaneFailed, error.to_string()),
         })?;

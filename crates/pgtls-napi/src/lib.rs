@@ -1,7 +1,7 @@
 //! The Node addon: conversions between JavaScript values and pgtls-core's, nothing else.
 //!
 //! Same names and order of fields on both sides, `T | null` for what may be absent, unions tagged by `type`. Every export
-//! catches panics. `fd` alone contains `unsafe`.
+//! catches panics. `fd` and `process` alone contain `unsafe`.
 
 #![allow(
     unreachable_pub,
@@ -16,3 +16,4 @@ mod events;
 mod fd;
 mod inspect;
 mod options;
+mod process;

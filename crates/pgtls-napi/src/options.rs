@@ -50,6 +50,8 @@ pub struct ListenerOptions {
     pub tls: Option<ListenerTlsOptions>,
     /// Whether a session without TLS is refused.
     pub require_tls: bool,
+    /// A session without a byte in either direction for so long is ended; 0 is never.
+    pub client_idle_timeout_millis: u32,
     /// Of the client's socket.
     pub keepalive: KeepaliveOptions,
 }
@@ -164,6 +166,7 @@ impl RouteOptions {
                     .map(ListenerTlsOptions::into_core)
                     .transpose()?,
                 require_tls: self.listener.require_tls,
+                client_idle_timeout: millis(self.listener.client_idle_timeout_millis),
                 keepalive: self.listener.keepalive.into_core(),
             },
             backend: self.backend.into_core()?,

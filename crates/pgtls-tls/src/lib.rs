@@ -28,6 +28,7 @@ pub mod policy;
 pub mod server_config;
 pub mod session;
 pub mod sni_resolver;
+pub mod socket_source;
 pub mod stream;
 pub mod summary;
 pub mod verifier;

@@ -1,16 +1,31 @@
-//! [`Outbox`]: ciphertext that the kernel did not take yet, in wire order.
+//! [`Outbox`]: bytes that the kernel did not take yet, in wire order, and who waits for what about them.
 //!
-//! It stands under the session's lock. Whoever writes next flushes it first, so that the order of records on the wire
-//! stays the order of their encryption. It is bounded by its writers: the owner of a session does not read from
-//! the other peer while bytes are left here.
+//! It stands under its session's lock. Whoever writes next flushes it first, so that the order of records on the wire
+//! stays the order of their encryption. A writer that is not the owner leaves its residue here and wakes the owner, who alone
+//! waits for the kernel.
+//!
+//! Bounded by its writers: the owner does not read from the other peer while bytes are left here, and another writer gets no
+//! room above [`OUTBOX_LIMIT_BYTES`]: it waits, or gives up, as it decides. Both checks are made under the same lock as the
+//! write. What can stand here at most is the limit, one read's worth and one message of another writer.
 
 use std::io;
+use std::task::{Context, Poll, Waker};
 
-/// Bytes waiting for the kernel. Holds no memory while it is empty.
+/// Above this, a writer that is not the owner gets no room.
+pub const OUTBOX_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Bytes waiting for the kernel. Holds no memory while it is empty and nobody waits.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// Another writer left something for the owner to see.
+    needs_owner: bool,
+    /// The owner is gone: nobody flushes any more.
+    is_closed: bool,
+    owner: Option<Waker>,
+    /// Writers that wait for room. Waking takes no lock of ours, so it may be done under the session's.
+    waiting: Vec<Waker>,
 }
 
 impl Outbox {
@@ -41,7 +56,63 @@ impl Outbox {
     pub fn advance(&mut self, sent_bytes: usize) {
         self.sent = self.sent.saturating_add(sent_bytes);
         if self.sent >= self.bytes.len() {
-            *self = Self::default();
+            self.bytes = Vec::new();
+            self.sent = 0;
+        }
+        if self.len() < OUTBOX_LIMIT_BYTES / 2 {
+            self.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// For the owner: ready when another writer left something to be done.
+    pub fn poll_attention(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.needs_owner) {
+            return Poll::Ready(());
+        }
+        match &mut self.owner {
+            Some(owner) => owner.clone_from(cx.waker()),
+            None => self.owner = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// For another writer: ready when there is room for a message of its own.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_room() {
+            return Poll::Ready(());
+        }
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether another writer may add a message. An outbox without an owner has room for nobody, but nobody shall wait for it.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.is_closed || self.len() < OUTBOX_LIMIT_BYTES
+    }
+
+    /// The owner leaves: writers that wait learn it.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    /// An error once the owner has left.
+    pub fn check_open(&self) -> io::Result<()> {
+        if self.is_closed {
+            Err(io::ErrorKind::NotConnected.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// For another writer, after it wrote: the owner has to flush, or to see that the session is closed.
+    pub fn call_owner(&mut self) {
+        self.needs_owner = true;
+        if let Some(owner) = self.owner.take() {
+            owner.wake();
         }
     }
 

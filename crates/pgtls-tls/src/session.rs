@@ -14,6 +14,7 @@ use rustls::Error;
 use crate::buffer::Buffer;
 use crate::ops::{TlsConnectionOps, Write};
 use crate::outbox::Outbox;
+use crate::stream::TrySend;
 
 /// Why a TLS session cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +168,22 @@ impl<C: TlsConnectionOps> SessionState<C> {
     /// Appends the `close_notify` alert to `outgoing`; nothing may be encrypted after it.
     pub fn close_notify(&mut self, outgoing: &mut Buffer) -> Result<(), SessionError> {
         self.write(Write::CloseNotify, outgoing)
+    }
+
+    /// Sends `outgoing` behind the outbox and empties it; what the kernel does not take stays in the outbox.
+    pub fn deliver(
+        &mut self,
+        socket: &impl TrySend,
+        outgoing: &mut Buffer,
+    ) -> Result<(), SessionError> {
+        if outgoing.is_empty() {
+            return Ok(());
+        }
+        let result = self
+            .outbox
+            .send(outgoing.filled(), |bytes| socket.try_send(bytes));
+        outgoing.clear();
+        result.map_err(SessionError::Io)
     }
 
     fn write(&mut self, write: Write<'_>, outgoing: &mut Buffer) -> Result<(), SessionError> {

@@ -4,6 +4,7 @@
 //! session when they return. Scratch memory belongs to the worker, so an idle stream holds none.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use rustls::Error;
@@ -11,17 +12,22 @@ use rustls::Error;
 use crate::buffer::Buffer;
 use crate::client_hello::take_server_name;
 use crate::ops::TlsConnectionOps;
-use crate::session::{SessionError, SessionState, SharedSession};
+use crate::session::{SessionError, SharedSession};
+use crate::socket_source::ClientSocketSource;
 
 /// How much is read from a socket at once, behind a partial record: four full TLS records.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// A non-blocking byte stream.
-pub trait Transport {
-    /// Receives into `into`; 0 is the end of the stream.
-    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
+/// Something that takes bytes without blocking.
+pub trait TrySend {
     /// Sends at once what the kernel takes; `WouldBlock` when it takes nothing. Registers no waker.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+/// A non-blocking byte stream.
+pub trait Transport: TrySend {
+    /// Receives into `into`; 0 is the end of the stream.
+    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
     /// Sends, or registers the waker for when the kernel has room.
     fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     /// Tells the peer that nothing more will be sent.
@@ -46,16 +52,17 @@ pub enum Received {
     End(EndOfStream),
 }
 
-/// Ciphertext scratch of one worker; empty between calls.
+/// Ciphertext scratch of one worker. Every call begins by emptying what it uses, so nothing of one session, not even after an error
+/// or a panic, can reach another.
 #[derive(Debug, Default)]
 pub struct TlsScratch {
     ciphertext: Buffer,
     outgoing: Buffer,
 }
 
-/// A TLS connection over a socket. Owns the socket: dropping the stream closes the descriptor.
+/// A TLS connection over a socket, and the owner of its session: other writers give up when it is dropped.
 #[derive(Debug)]
-pub struct TlsStream<C, S> {
+pub struct TlsStream<C: TlsConnectionOps, S> {
     session: SharedSession<C>,
     socket: S,
     server_name: Option<String>,
@@ -74,6 +81,14 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
     /// The shared session.
     pub fn session(&self) -> &SharedSession<C> {
         &self.session
+    }
+
+    /// What another thread makes its own sockets to this peer from.
+    pub fn socket_source(&self) -> ClientSocketSource<C, S>
+    where
+        S: AsFd + Clone,
+    {
+        ClientSocketSource::new(self.session.clone(), self.socket.clone())
     }
 
     /// The socket below, for a peer whose TLS is over.
@@ -97,12 +112,22 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         cx: &mut Context<'_>,
         scratch: &mut TlsScratch,
     ) -> Poll<Result<(), SessionError>> {
+        let result = self.poll_handshake_steps(cx, scratch);
+        // The slot is this thread's: it must be empty before another connection's handshake is driven.
+        if let Some(name) = take_server_name() {
+            self.server_name = Some(name);
+        }
+        result
+    }
+
+    fn poll_handshake_steps(
+        &self,
+        cx: &mut Context<'_>,
+        scratch: &mut TlsScratch,
+    ) -> Poll<Result<(), SessionError>> {
         let mut early = Buffer::default();
         self.handshake_with_kept(scratch, &mut early)?;
         loop {
-            if self.server_name.is_none() {
-                self.server_name = take_server_name();
-            }
             let mut state = self.session.lock()?;
             if !state.is_handshaking() {
                 state.put_back_decrypted(early.filled());
@@ -125,9 +150,10 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         scratch: &mut TlsScratch,
         early: &mut Buffer,
     ) -> Result<(), SessionError> {
+        scratch.outgoing.clear();
         let mut state = self.session.lock()?;
         let result = state.receive_kept(early, &mut scratch.outgoing);
-        let delivered = deliver(&mut state, &self.socket, &mut scratch.outgoing);
+        let delivered = state.deliver(&self.socket, &mut scratch.outgoing);
         result.and(delivered)
     }
 
@@ -161,18 +187,25 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         }
     }
 
+    /// Ready when another writer left something for the owner to do: residue to flush, or a session it closed.
+    pub fn poll_attention(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        self.session.lock()?.outbox().poll_attention(cx).map(Ok)
+    }
+
     /// Encrypts and sends `plaintext`; what the kernel does not take stays as residue, to be flushed.
     pub fn send(&self, plaintext: &[u8], scratch: &mut TlsScratch) -> Result<(), SessionError> {
+        scratch.outgoing.clear();
         let mut state = self.session.lock()?;
         state.encrypt(plaintext, &mut scratch.outgoing)?;
-        deliver(&mut state, &self.socket, &mut scratch.outgoing)
+        state.deliver(&self.socket, &mut scratch.outgoing)
     }
 
     /// Sends `close_notify`; flush, then shut the socket's write side down.
     pub fn send_close_notify(&self, scratch: &mut TlsScratch) -> Result<(), SessionError> {
+        scratch.outgoing.clear();
         let mut state = self.session.lock()?;
         state.close_notify(&mut scratch.outgoing)?;
-        deliver(&mut state, &self.socket, &mut scratch.outgoing)
+        state.deliver(&self.socket, &mut scratch.outgoing)
     }
 
     /// Sends what waits; ready when nothing is left.
@@ -200,6 +233,7 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         scratch: &mut TlsScratch,
         plaintext: &mut Buffer,
     ) -> Poll<Result<Option<EndOfStream>, SessionError>> {
+        scratch.outgoing.clear();
         let mut state = self.session.lock()?;
         let ciphertext = &mut scratch.ciphertext;
         ciphertext.clear();
@@ -213,7 +247,7 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         };
         ciphertext.commit(received);
         let result = state.receive(ciphertext.filled_mut(), plaintext, &mut scratch.outgoing);
-        let delivered = deliver(&mut state, &self.socket, &mut scratch.outgoing);
+        let delivered = state.deliver(&self.socket, &mut scratch.outgoing);
         // What broke the session counts more than that the alert could not be sent.
         result.and(delivered)?;
         Poll::Ready(Ok(state
@@ -222,20 +256,12 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
     }
 }
 
-/// Sends `outgoing` behind the outbox, under the caller's lock, and empties it.
-fn deliver<C: TlsConnectionOps, S: Transport>(
-    state: &mut SessionState<C>,
-    socket: &S,
-    outgoing: &mut Buffer,
-) -> Result<(), SessionError> {
-    if outgoing.is_empty() {
-        return Ok(());
+impl<C: TlsConnectionOps, S> Drop for TlsStream<C, S> {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.session.lock() {
+            state.outbox().close();
+        }
     }
-    let result = state
-        .outbox()
-        .send(outgoing.filled(), |bytes| socket.try_send(bytes));
-    outgoing.clear();
-    result.map_err(SessionError::Io)
 }
 
 impl SessionError {

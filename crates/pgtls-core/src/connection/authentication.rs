@@ -147,6 +147,11 @@ impl Watch for Authentication<'_> {
     fn is_at_boundary(&self) -> bool {
         self.from_backend.as_ref().is_some_and(Vec::is_empty)
     }
+
+    fn to_boundary(&mut self, chunk: &[u8]) -> Result<usize, Ending> {
+        // Messages of a login are small: it comes to a boundary by itself.
+        self.backend_sent(chunk).map(|_| chunk.len())
+    }
 }
 
 fn channel_binding_conflict() -> Ending {

@@ -26,8 +26,8 @@ pub(crate) async fn close_client(
     let _ = timeout(CLOSE_TIMEOUT, finish(client, scratch)).await;
 }
 
-/// A client whose TLS handshake failed gets the alert that stands in its outbox, and no more.
-pub(crate) async fn close_failed(client: &ClientPeer, scratch: &RefCell<Scratch>) {
+/// A client for whom all that has to be said stands in its outbox (an alert, last words) gets that, and no more.
+pub(crate) async fn close_told(client: &ClientPeer, scratch: &RefCell<Scratch>) {
     let _ = timeout(CLOSE_TIMEOUT, finish(client, scratch)).await;
 }
 

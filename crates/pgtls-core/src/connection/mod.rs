@@ -3,18 +3,24 @@
 
 mod authentication;
 pub(crate) mod cancel;
+pub(crate) mod client_socket;
 mod close;
 mod connect;
 mod ending;
+pub(crate) mod farewell;
 mod handshake;
 mod journal;
+mod login;
 mod peer;
 mod relay;
 mod relay_state;
 mod route;
 mod serve;
+mod session;
+mod signals;
 mod socket;
 
+pub(crate) use ending::Ending;
 pub(crate) use journal::Journal;
 pub(crate) use peer::Scratch;
 pub(crate) use serve::{Context, panic_text, serve};

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use pgtls_tls::buffer::Buffer;
@@ -10,8 +11,11 @@ use pgtls_tls::endpoint::{BackendFacing, ClientFacing};
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::outbox::Outbox;
 use pgtls_tls::session::SessionError;
-use pgtls_tls::stream::{EndOfStream, READ_BYTES, Received, TlsScratch, TlsStream, Transport};
+use pgtls_tls::stream::{
+    EndOfStream, READ_BYTES, Received, TlsScratch, TlsStream, Transport, TrySend,
+};
 
+use crate::connection::client_socket::ClientSocketSource;
 use crate::connection::socket::Socket;
 
 /// Memory of one worker that its sessions use in turn, never across an await.
@@ -24,13 +28,26 @@ pub(crate) struct Scratch {
 
 /// A client or a backend.
 #[derive(Debug)]
-pub(crate) enum Peer<C> {
+pub(crate) enum Peer<C: TlsConnectionOps> {
     Plain(PlainStream),
     Tls(TlsStream<C, Socket>),
 }
 
 /// The client's side of a session.
 pub(crate) type ClientPeer = Peer<ClientFacing>;
+
+impl ClientPeer {
+    /// What another thread writes to this client through.
+    pub(crate) fn socket_source(&self) -> ClientSocketSource {
+        match self {
+            Self::Plain(stream) => ClientSocketSource::Plain {
+                outbox: Arc::clone(&stream.outbox),
+                socket: stream.socket.clone(),
+            },
+            Self::Tls(stream) => ClientSocketSource::Tls(stream.socket_source()),
+        }
+    }
+}
 
 /// The backend's side of a session.
 pub(crate) type BackendPeer = Peer<BackendFacing>;
@@ -41,7 +58,8 @@ pub(crate) struct PlainStream {
     socket: Socket,
     /// Read before this stream existed; the first reader gets it.
     received: RefCell<Vec<u8>>,
-    outbox: RefCell<Outbox>,
+    /// Guards what waits for the kernel; under it run non-blocking writes.
+    outbox: Arc<Mutex<Outbox>>,
 }
 
 impl PlainStream {
@@ -49,13 +67,17 @@ impl PlainStream {
         Self {
             socket,
             received: RefCell::new(received),
-            outbox: RefCell::default(),
+            outbox: Arc::default(),
         }
     }
 
     /// The socket, once the stream turns out to speak TLS from here on.
     pub(crate) fn into_socket(self) -> Socket {
-        self.socket
+        self.socket.clone()
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Outbox>, SessionError> {
+        self.outbox.lock().map_err(|_| SessionError::Poisoned)
     }
 
     fn poll_receive(
@@ -81,7 +103,7 @@ impl PlainStream {
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        let mut outbox = self.outbox.borrow_mut();
+        let mut outbox = self.lock()?;
         while !outbox.is_empty() {
             let sent = ready!(self.socket.poll_send(cx, outbox.pending()))?;
             outbox.advance(sent);
@@ -112,8 +134,7 @@ impl<C: TlsConnectionOps> Peer<C> {
         match self {
             Self::Plain(stream) => {
                 let sent = stream
-                    .outbox
-                    .borrow_mut()
+                    .lock()?
                     .send(bytes, |part| stream.socket.try_send(part));
                 sent.map_err(SessionError::Io)
             }
@@ -124,7 +145,7 @@ impl<C: TlsConnectionOps> Peer<C> {
     /// Whether bytes wait for the kernel: then nothing more must be sent.
     pub(crate) fn has_residue(&self) -> Result<bool, SessionError> {
         match self {
-            Self::Plain(stream) => Ok(!stream.outbox.borrow().is_empty()),
+            Self::Plain(stream) => Ok(!stream.lock()?.is_empty()),
             Self::Tls(stream) => stream.has_residue(),
         }
     }
@@ -134,6 +155,15 @@ impl<C: TlsConnectionOps> Peer<C> {
         poll_fn(|cx| match self {
             Self::Plain(stream) => stream.poll_flush(cx),
             Self::Tls(stream) => stream.poll_flush(cx),
+        })
+        .await
+    }
+
+    /// Waits until another writer left something to be done. Cancel-safe.
+    pub(crate) async fn attention(&self) -> Result<(), SessionError> {
+        poll_fn(|cx| match self {
+            Self::Plain(stream) => stream.lock()?.poll_attention(cx).map(Ok),
+            Self::Tls(stream) => stream.poll_attention(cx),
         })
         .await
     }
@@ -165,6 +195,14 @@ impl<C: TlsConnectionOps> Peer<C> {
         match self {
             Self::Plain(stream) => stream.socket.shutdown_write(),
             Self::Tls(stream) => stream.shutdown_write(),
+        }
+    }
+}
+
+impl Drop for PlainStream {
+    fn drop(&mut self) {
+        if let Ok(mut outbox) = self.lock() {
+            outbox.close();
         }
     }
 }

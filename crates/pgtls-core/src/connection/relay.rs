@@ -5,21 +5,27 @@
 //! is the [`Watch`] that looks at the bytes on the way.
 
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::pending;
 use std::time::Duration;
 
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::{Received, TlsScratch};
 use pgtls_wire::{MessageWalk, SqlState};
-use tokio::time::sleep;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::connection::ending::Ending;
+use crate::connection::farewell::Farewell;
 use crate::connection::journal::Journal;
 use crate::connection::peer::{BackendPeer, ClientPeer, Peer, Scratch};
 use crate::connection::relay_state::{EndStep, FirstEnd, Flow, RelayState};
+use crate::connection::signals::{Activity, Signals};
 use crate::report::CloseReason;
+use crate::responder::ResponderHandle;
+
+/// How long a session that shall end may take to come to a message boundary, or another thread to finish its answer.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the other peer may keep a session open, silently, after the backend has left it.
 const BACKEND_GONE_LINGER: Duration = Duration::from_secs(10);
@@ -34,6 +40,8 @@ pub(crate) trait Watch {
     fn backend_ended(&self) -> Option<Ending>;
     /// Whether a message of our own may follow what the client was sent.
     fn is_at_boundary(&self) -> bool;
+    /// Sees no more of `chunk` than up to the next boundary, and says how many bytes that is.
+    fn to_boundary(&mut self, chunk: &[u8]) -> Result<usize, Ending>;
 }
 
 /// Whether the mode goes on after a chunk.
@@ -43,22 +51,28 @@ pub(crate) enum Step {
     Leave,
 }
 
-/// How a mode ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModeEnd {
+/// How streaming ended.
+#[derive(Debug)]
+pub(crate) enum StreamEnd {
     /// The watch has seen what it waited for.
     Left,
     /// Both directions are over.
     Over(CloseReason),
+    /// The session shall end, and a message of ours may be sent now.
+    Farewell(Farewell),
+    /// The responder claims these bytes of the client.
+    Claimed(Vec<u8>),
 }
 
-/// What a session is relayed in; the loop owns its receiver.
-pub(crate) enum RelayMode<'m, W> {
-    /// Until the watch leaves, or both peers have ended, or the receiver says that the session is cut.
-    Streaming {
-        watch: &'m mut W,
-        cut: Pin<&'m mut dyn Future<Output = ()>>,
-    },
+/// How another thread's answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerEnd {
+    /// It is complete, and flushed.
+    Answered,
+    /// The other thread gave up or died.
+    Abandoned,
+    /// The session shall end, and the answer did not come in time.
+    Overdue(Farewell),
 }
 
 /// Streaming: nothing is looked at but message boundaries.
@@ -95,6 +109,17 @@ impl Watch for Boundaries {
     fn is_at_boundary(&self) -> bool {
         self.walk.as_ref().is_some_and(MessageWalk::is_at_boundary)
     }
+
+    fn to_boundary(&mut self, chunk: &[u8]) -> Result<usize, Ending> {
+        let step = self
+            .walk
+            .as_mut()
+            .and_then(|walk| walk.advance_to_boundary(chunk).ok());
+        if step.is_none() {
+            self.walk = None;
+        }
+        Ok(step.unwrap_or(chunk.len()))
+    }
 }
 
 /// Two peers joined.
@@ -103,6 +128,10 @@ pub(crate) struct Relay<'s> {
     backend: &'s BackendPeer,
     scratch: &'s RefCell<Scratch>,
     journal: &'s mut Journal,
+    /// Changes with every transfer.
+    activity: &'s Activity,
+    /// The session shall end; last words wait for a message boundary.
+    farewell: Option<(Farewell, Instant)>,
     pub(crate) state: RelayState,
 }
 
@@ -112,12 +141,15 @@ impl<'s> Relay<'s> {
         backend: &'s BackendPeer,
         scratch: &'s RefCell<Scratch>,
         journal: &'s mut Journal,
+        activity: &'s Activity,
     ) -> Self {
         Self {
             client,
             backend,
             scratch,
             journal,
+            activity,
+            farewell: None,
             state: RelayState::new(),
         }
     }
@@ -139,16 +171,22 @@ impl<'s> Relay<'s> {
         Ok(())
     }
 
-    /// Runs one mode to its end.
-    pub(crate) async fn run<W: Watch>(
+    /// Mode *streaming*: the worker forwards both directions. It owns the session's signals while it lasts.
+    pub(crate) async fn stream<W: Watch>(
         &mut self,
-        mode: RelayMode<'_, W>,
-    ) -> Result<ModeEnd, Ending> {
-        let RelayMode::Streaming { watch, mut cut } = mode;
+        watch: &mut W,
+        signals: &mut Signals,
+        responder: Option<&ResponderHandle>,
+    ) -> Result<StreamEnd, Ending> {
         loop {
             self.pass_ends_on();
             if self.state.is_over() {
-                return Ok(ModeEnd::Over(self.reason()));
+                return Ok(StreamEnd::Over(self.reason()));
+            }
+            if let Some((farewell, _)) = self.farewell
+                && watch.is_at_boundary()
+            {
+                return Ok(StreamEnd::Farewell(farewell));
             }
             let (client, backend) = (self.client, self.backend);
             let is_client_busy = client
@@ -160,11 +198,16 @@ impl<'s> Relay<'s> {
             let lingers = self.state.awaits_client_only() || self.state.awaits_broken_backend();
             tokio::select! {
                 received = client.receive(self.scratch),
-                    if self.state.inward == Flow::Open && !is_backend_busy => self.inward(received, watch)?,
+                    if self.state.inward == Flow::Open && !is_backend_busy => {
+                    if let Some(bytes) = self.claimed(&received, watch, responder) {
+                        return Ok(StreamEnd::Claimed(bytes));
+                    }
+                    self.inward(received, watch)?;
+                }
                 received = backend.receive(self.scratch),
                     if self.state.outward == Flow::Open && !is_client_busy => {
                     if self.outward(received, watch)? == Step::Leave {
-                        return Ok(ModeEnd::Left);
+                        return Ok(StreamEnd::Left);
                     }
                 }
                 flushed = client.flush(), if is_client_busy && self.state.outward != Flow::Over => {
@@ -173,11 +216,83 @@ impl<'s> Relay<'s> {
                 flushed = backend.flush(), if is_backend_busy && self.state.inward != Flow::Over => {
                     if flushed.is_err() { self.state.backend_broken(); }
                 }
-                () = &mut cut => return Err(cut_now(watch)),
+                farewell = &mut *signals, if self.farewell.is_none() => self.end_soon(farewell),
+                farewell = overdue(self.farewell), if self.farewell.is_some() => {
+                    return Err(Ending { notice: None, ..farewell.ending() });
+                }
                 () = async { sleep(BACKEND_GONE_LINGER).await }, if lingers => {
-                    return Ok(ModeEnd::Over(self.reason()));
+                    return Ok(StreamEnd::Over(self.reason()));
                 }
             }
+        }
+    }
+
+    /// Mode *answer read*: another thread writes to the client until it tells `done`, which this mode owns; the worker flushes
+    /// what the other leaves, and reads from neither peer.
+    pub(crate) async fn read_answer(
+        &mut self,
+        mut done: oneshot::Receiver<()>,
+        signals: &mut Signals,
+    ) -> Result<AnswerEnd, Ending> {
+        let client = self.client;
+        let mut end = None;
+        loop {
+            let is_busy = client
+                .has_residue()
+                .map_err(|error| Ending::of_client(&error))?;
+            if let Some(end) = end
+                && !is_busy
+            {
+                return Ok(end);
+            }
+            tokio::select! {
+                answered = &mut done, if end.is_none() => {
+                    end = Some(if answered.is_ok() { AnswerEnd::Answered } else { AnswerEnd::Abandoned });
+                }
+                flushed = client.flush(), if is_busy => {
+                    flushed.map_err(|error| Ending::of_client(&error))?;
+                }
+                seen = client.attention(), if !is_busy => {
+                    seen.map_err(|error| Ending::of_client(&error))?;
+                }
+                farewell = &mut *signals, if self.farewell.is_none() => self.end_soon(farewell),
+                farewell = overdue(self.farewell), if self.farewell.is_some() => {
+                    return Ok(AnswerEnd::Overdue(farewell));
+                }
+            }
+        }
+    }
+
+    fn end_soon(&mut self, farewell: Farewell) {
+        let now = Instant::now();
+        self.farewell = Some((farewell, now.checked_add(FAREWELL_TIMEOUT).unwrap_or(now)));
+    }
+
+    /// The client's bytes, if they are the responder's to answer.
+    fn claimed<W: Watch>(
+        &self,
+        received: &Result<Received, SessionError>,
+        watch: &W,
+        responder: Option<&ResponderHandle>,
+    ) -> Option<Vec<u8>> {
+        let responder = responder?;
+        let scratch = self.scratch.borrow();
+        let bytes = scratch.plaintext.filled();
+        let is_claimed = matches!(received, Ok(Received::Data))
+            && watch.is_at_boundary()
+            && responder.claims(bytes);
+        is_claimed.then(|| bytes.to_vec())
+    }
+
+    /// Sends bytes of the client on to the backend after all: nobody else answers them.
+    pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
+        self.journal.add_bytes_in(bytes.len());
+        if self
+            .backend
+            .send(bytes, &mut self.scratch.borrow_mut().tls)
+            .is_err()
+        {
+            self.state.backend_broken();
         }
     }
 
@@ -200,6 +315,7 @@ impl<'s> Relay<'s> {
     /// Sends what the client's last read brought on to the backend.
     fn send_inward<W: Watch>(&mut self, watch: &mut W) -> Result<(), Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
+        self.activity.set(self.activity.get().wrapping_add(1));
         self.journal.add_bytes_in(plaintext.len());
         let bytes = watch.client_sent(plaintext.filled())?;
         if !bytes.is_empty() && self.backend.send(bytes, tls).is_err() {
@@ -235,8 +351,16 @@ impl<'s> Relay<'s> {
 
     fn send_outward<W: Watch>(&mut self, watch: &mut W) -> Result<Step, Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
-        let bytes = plaintext.filled();
-        let step = watch.backend_sent(bytes)?;
+        let mut bytes = plaintext.filled();
+        let step = if self.farewell.is_none() {
+            watch.backend_sent(bytes)?
+        } else {
+            // Our last words follow the message that is under way; what the backend sent behind it is for nobody.
+            let length = watch.to_boundary(bytes)?;
+            bytes = bytes.get(..length).unwrap_or(bytes);
+            Step::Stay
+        };
+        self.activity.set(self.activity.get().wrapping_add(1));
         self.journal.add_bytes_out(bytes.len());
         match self.client.send(bytes, tls) {
             Ok(()) => Ok(step),
@@ -290,17 +414,15 @@ fn pass_end_on<C: TlsConnectionOps>(mut flow: Flow, to: &Peer<C>, tls: &mut TlsS
     }
 }
 
-/// The session is cut; the client is told if a message of ours may stand where the stream is.
-fn cut_now<W: Watch>(watch: &W) -> Ending {
-    let ending = Ending::quiet(CloseReason::Drained);
-    if !watch.is_at_boundary() {
-        return ending;
+/// Ready when a session that shall end has taken too long about it.
+async fn overdue(farewell: Option<(Farewell, Instant)>) -> Farewell {
+    match farewell {
+        Some((farewell, deadline)) => {
+            sleep_until(deadline).await;
+            farewell
+        }
+        None => pending().await,
     }
-    ending.telling(
-        SqlState::AdminShutdown,
-        "terminating connection due to administrator command",
-        Some("The proxy is shutting down; connect again."),
-    )
 }
 
 /// The backend's socket or TLS broke; the client is told likewise.

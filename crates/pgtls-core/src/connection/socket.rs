@@ -2,19 +2,21 @@
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use pgtls_tls::stream::Transport;
+use pgtls_tls::stream::{Transport, TrySend};
 use socket2::{Domain, SockAddr, TcpKeepalive, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::options::KeepaliveOptions;
 
-/// A connected socket. Dropping it closes the descriptor.
-#[derive(Debug)]
+/// A connected socket. Clones share it; the last one closes the descriptor.
+#[derive(Clone, Debug)]
 pub(crate) struct Socket {
-    fd: AsyncFd<socket2::Socket>,
+    fd: Arc<AsyncFd<socket2::Socket>>,
 }
 
 impl Socket {
@@ -27,7 +29,7 @@ impl Socket {
             reason = "register() is unsafe because T may swap its descriptor; socket2::Socket owns one for life"
         )]
         let fd = AsyncFd::new(socket)?;
-        Ok(Self { fd })
+        Ok(Self { fd: Arc::new(fd) })
     }
 
     /// Connects to a TCP address. Cancel-safe: dropping the future closes the socket.
@@ -100,6 +102,18 @@ fn tune(socket: &socket2::Socket, keepalive: &KeepaliveOptions) -> io::Result<()
     Ok(())
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+}
+
+impl TrySend for Socket {
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.fd.get_ref().send(bytes)
+    }
+}
+
 impl Transport for Socket {
     fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
@@ -118,10 +132,6 @@ impl Transport for Socket {
                 Err(_would_block) => {}
             }
         }
-    }
-
-    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.fd.get_ref().send(bytes)
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -1,5 +1,7 @@
 //! The threads: one proxy thread that supervises (`supervisor`), workers that serve (`worker`), and who gets what (`placement`).
 
+mod backoff;
+mod crew;
 pub(crate) mod placement;
 pub(crate) mod supervisor;
 pub(crate) mod worker;

@@ -1,29 +1,24 @@
-//! The proxy thread: places connections on workers, starts workers on demand, restarts those that die, drains, closes.
+//! The proxy thread: places connections on workers, starts workers on demand, restarts those that die, says sessions' last words,
+//! drains, closes.
 
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, Scope};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, RuntimeMetrics};
+use pgtls_tls::buffer::Buffer;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::connection::Journal;
-use crate::data_plane::{DrainReport, Event, Shared};
-use crate::messages::{Adopted, Control, ProxyMessage, WORKER_QUEUE, WorkerMessage};
-use crate::runtime::placement::{RoundRobin, wants_another};
-use crate::runtime::worker;
-
-/// Over how long a worker's load is measured at least.
-const LOAD_WINDOW: Duration = Duration::from_millis(50);
-
-/// A worker that lived at least this long is replaced at once when it dies.
-const STABLE_AFTER: Duration = Duration::from_secs(1);
-
-/// Bounds of the pause before a worker is replaced that died young; it doubles from one to the other.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+use crate::connection::farewell::{Farewell, FarewellRequest};
+use crate::connection::{Ending, Journal};
+use crate::data_plane::{DrainReport, Shared};
+use crate::messages::{Adopted, Control, ProxyMessage, WorkerMessage};
+use crate::responder::Responder;
+use crate::runtime::crew::Crew;
+use crate::runtime::placement::RoundRobin;
 
 /// What the supervisor listens to.
 pub(crate) struct Inbox {
@@ -31,6 +26,14 @@ pub(crate) struct Inbox {
     pub(crate) commands: mpsc::Receiver<ProxyMessage>,
     /// Connections to place.
     pub(crate) connections: mpsc::Receiver<Box<Adopted>>,
+    /// Clients to say goodbye to.
+    pub(crate) farewells: mpsc::Receiver<FarewellRequest>,
+}
+
+/// What the data plane's owner lends the proxy thread.
+pub(crate) struct Lent {
+    pub(crate) release_memory: Option<fn()>,
+    pub(crate) responder: Option<Arc<dyn Responder>>,
 }
 
 /// Starts the proxy thread. `commands` is what workers report to.
@@ -38,37 +41,26 @@ pub(crate) fn start(
     shared: Arc<Shared>,
     commands: mpsc::Sender<ProxyMessage>,
     inbox: Inbox,
+    lent: Lent,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new()
         .name("pgtls-proxy".to_owned())
         .spawn(move || {
             thread::scope(|scope| {
+                let crew = Crew::new(scope, &shared, commands, lent.responder);
                 let supervisor = Supervisor {
-                    scope,
                     shared: &shared,
-                    commands,
-                    workers: Vec::new(),
+                    crew,
                     robin: RoundRobin::default(),
-                    started: 0,
-                    backoff: BACKOFF.0,
-                    blocked_until: None,
                     drain: None,
+                    is_closing: false,
+                    release_memory: lent.release_memory,
+                    scratch: Buffer::default(),
                 };
                 runtime.block_on(supervisor.run(inbox));
             });
         })
-}
-
-/// A worker that runs.
-struct Worker {
-    number: usize,
-    messages: mpsc::Sender<WorkerMessage>,
-    metrics: RuntimeMetrics,
-    started_at: Instant,
-    /// Load of the last window, and where the next one begins.
-    busy: f64,
-    window: (Instant, Duration),
 }
 
 /// A drain that goes on.
@@ -80,144 +72,118 @@ struct Drain {
 }
 
 struct Supervisor<'scope, 'env> {
-    scope: &'scope Scope<'scope, 'env>,
     shared: &'env Arc<Shared>,
-    commands: mpsc::Sender<ProxyMessage>,
-    workers: Vec<Worker>,
+    crew: Crew<'scope, 'env>,
     robin: RoundRobin,
-    /// Workers started so far: the next one's number.
-    started: usize,
-    backoff: Duration,
-    /// No worker is started before this moment.
-    blocked_until: Option<Instant>,
     drain: Option<Drain>,
+    is_closing: bool,
+    release_memory: Option<fn()>,
+    /// For last words.
+    scratch: Buffer,
 }
 
 impl Supervisor<'_, '_> {
+    /// Until it is told to close and the last thread is over; the scope joins them.
     async fn run(mut self, mut inbox: Inbox) {
-        loop {
+        while !(self.is_closing && self.crew.is_gone()) {
             let drain_deadline = self
                 .drain
                 .as_ref()
                 .filter(|drain| drain.cut.is_none())
                 .map(|drain| drain.deadline);
+            let next_start = self.crew.next_start();
             tokio::select! {
                 biased;
-                Some(command) = inbox.commands.recv() => match command {
-                    ProxyMessage::WorkerStopped { worker, cause } => self.worker_stopped(worker, cause),
-                    ProxyMessage::Drain { grace, done } => self.start_drain(grace, done),
-                    ProxyMessage::Close => break,
-                },
+                Some(command) = inbox.commands.recv() => self.obey(command),
+                Some(request) = inbox.farewells.recv() => request.say(&mut self.scratch),
                 () = self.shared.admission.idle.notified(), if self.drain.is_some() => self.finish_drain(),
+                () = self.shared.admission.shrunk.notified(), if self.release_memory.is_some() => self.trim(),
                 () = sleep_until_some(drain_deadline), if drain_deadline.is_some() => self.cut(),
-                () = sleep_until_some(self.blocked_until), if self.blocked_until.is_some() => {
-                    self.blocked_until = None;
-                    self.start_worker();
+                () = sleep_until_some(next_start), if next_start.is_some() && !self.is_closing => {
+                    self.crew.start_those_due();
                 }
                 Some(adopted) = inbox.connections.recv() => self.place(adopted),
             }
         }
-        // Workers end once their channel is closed and their sessions, which are told to, are over; the scope joins them.
+        while let Ok(adopted) = inbox.connections.try_recv() {
+            self.turn_away(*adopted);
+        }
+    }
+
+    fn obey(&mut self, command: ProxyMessage) {
+        match command {
+            ProxyMessage::WorkerStopped { worker, cause } => {
+                self.crew.worker_stopped(worker, cause, self.is_closing);
+            }
+            ProxyMessage::ResponderStopped => self.crew.responder_stopped(self.is_closing),
+            ProxyMessage::Drain { grace, done } => self.start_drain(grace, done),
+            ProxyMessage::Close => self.close(),
+            #[cfg(feature = "fault-injection")]
+            ProxyMessage::Fault(fault) => {
+                if let Some(worker) = self.crew.workers().first() {
+                    let _ = worker.messages.try_send(WorkerMessage::Fault(fault));
+                }
+            }
+        }
+    }
+
+    /// Threads end once their channels are closed and their sessions, which are told to, are over.
+    fn close(&mut self) {
+        self.is_closing = true;
         self.shared.control.send_replace(Control::Cut);
         if let Some(drain) = self.drain.take() {
             let cut = drain.cut.unwrap_or_else(|| self.shared.admission.live());
-            (drain.done)(DrainReport { drained: drain.at_start.saturating_sub(cut), cut });
+            (drain.done)(DrainReport {
+                drained: drain.at_start.saturating_sub(cut),
+                cut,
+            });
         }
-        self.workers.clear();
+        self.crew.dismiss();
     }
 
     /// Hands a connection to the next worker with room in its queue.
     fn place(&mut self, adopted: Box<Adopted>) {
-        self.grow();
+        if self.is_closing {
+            self.turn_away(*adopted);
+            return;
+        }
+        self.crew.grow();
         let mut message = WorkerMessage::Adopt(adopted);
-        for _ in 0..self.workers.len() {
-            let next = self.robin.next(self.workers.len());
-            let Some(worker) = next.and_then(|place| self.workers.get(place)) else {
+        for _ in self.crew.workers() {
+            let workers = self.crew.workers();
+            let next = self.robin.next(workers.len());
+            let Some(worker) = next.and_then(|place| workers.get(place)) else {
                 break;
             };
             match worker.messages.try_send(message) {
                 Ok(()) => return,
                 Err(
                     mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
-                ) => {
-                    message = back;
-                }
+                ) => message = back,
             }
         }
-        let WorkerMessage::Adopt(adopted) = message;
-        // No worker can take it: dropping the journal reports the connection as lost.
-        drop(Journal::open(*adopted, self.shared));
-    }
-
-    /// Starts another worker where the load asks for one.
-    fn grow(&mut self) {
-        let now = Instant::now();
-        for worker in &mut self.workers {
-            worker.measure(now);
-        }
-        let busy: Vec<f64> = self.workers.iter().map(|worker| worker.busy).collect();
-        let is_blocked = self.blocked_until.is_some() && !self.workers.is_empty();
-        if !is_blocked
-            && wants_another(&busy, self.shared.admission.live(), self.shared.max_workers)
-        {
-            self.start_worker();
+        match message {
+            // No worker can take it: dropping the journal reports the connection as lost.
+            WorkerMessage::Adopt(adopted) => drop(Journal::open(*adopted, self.shared)),
+            #[cfg(feature = "fault-injection")]
+            WorkerMessage::Fault(_) => {}
         }
     }
 
-    fn start_worker(&mut self) {
-        let number = self.started;
-        let (messages, receiver) = mpsc::channel(WORKER_QUEUE);
-        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
-            return;
-        };
-        let metrics = runtime.metrics();
-        let (shared, commands) = (Arc::clone(self.shared), self.commands.clone());
-        let body = move || worker::run(number, &runtime, &shared, receiver, &commands);
-        let name = format!("pgtls-worker-{number}");
-        if thread::Builder::new()
-            .name(name)
-            .spawn_scoped(self.scope, body)
-            .is_err()
-        {
-            return;
-        }
-        let now = Instant::now();
-        self.started = self.started.saturating_add(1);
-        self.shared.workers.add_running();
-        self.workers.push(Worker {
-            number,
-            messages,
-            metrics,
-            started_at: now,
-            busy: 0.0,
-            window: (now, Duration::ZERO),
+    /// Reports a connection that came too late.
+    fn turn_away(&self, adopted: Adopted) {
+        let (mut journal, _arrival) = Journal::open(adopted, self.shared);
+        journal.note_ending(Ending {
+            notice: None,
+            ..Farewell::Drained.ending()
         });
     }
 
-    /// A worker's thread is over: another one takes its place, after a pause if this one died young.
-    fn worker_stopped(&mut self, number: usize, cause: Option<String>) {
-        let Some(place) = self
-            .workers
-            .iter()
-            .position(|worker| worker.number == number)
-        else {
-            return;
-        };
-        let worker = self.workers.swap_remove(place);
-        self.shared.workers.remove_running();
-        self.shared.workers.add_restart();
-        (self.shared.events)(Event::WorkerRestarted {
-            worker: u32::try_from(number).unwrap_or(u32::MAX),
-            reason: cause.unwrap_or_else(|| "its loop ended".to_owned()),
-        });
-        let now = Instant::now();
-        if now.duration_since(worker.started_at) >= STABLE_AFTER {
-            self.backoff = BACKOFF.0;
-            self.start_worker();
-        } else {
-            self.blocked_until = now.checked_add(self.backoff);
-            self.backoff = self.backoff.saturating_mul(2).min(BACKOFF.1);
+    fn trim(&self) {
+        if let Some(release_memory) = self.release_memory {
+            release_memory();
         }
+        self.shared.admission.reset_peak();
     }
 
     fn start_drain(&mut self, grace: Duration, done: Box<dyn FnOnce(DrainReport) + Send>) {
@@ -254,19 +220,6 @@ impl Supervisor<'_, '_> {
                 drained: drain.at_start.saturating_sub(cut),
                 cut,
             });
-        }
-    }
-}
-
-impl Worker {
-    /// Updates `busy` if a whole window has passed.
-    fn measure(&mut self, now: Instant) {
-        let (since, busy_before) = self.window;
-        let elapsed = now.duration_since(since);
-        if elapsed >= LOAD_WINDOW {
-            let busy = self.metrics.worker_total_busy_duration(0);
-            self.busy = busy.saturating_sub(busy_before).as_secs_f64() / elapsed.as_secs_f64();
-            self.window = (now, busy);
         }
     }
 }

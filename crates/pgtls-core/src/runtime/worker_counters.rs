@@ -1,4 +1,4 @@
-//! How many workers run and how many died: written by the supervisor, read by snapshots.
+//! How many workers run, and how many of them and of responders died: written by the supervisor, read by snapshots.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) struct WorkerCounters {
     running: AtomicU32,
     restarts: AtomicU64,
+    responder_restarts: AtomicU64,
 }
 
 impl WorkerCounters {
@@ -16,6 +17,14 @@ impl WorkerCounters {
 
     pub(crate) fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn responder_restarts(&self) -> u64 {
+        self.responder_restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_responder_restart(&self) {
+        self.responder_restarts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn add_running(&self) {

@@ -1,0 +1,292 @@
+//! [`log_in`]: the phases from the descriptor to ReadyForQuery, and what becomes of those who do not come so far.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pgtls_wire::{MessageWalk, SqlState};
+
+use crate::connection::authentication::Authentication;
+use crate::connection::cancel::{CancelEntry, CancelKey, forward_cancel};
+use crate::connection::close::{close_client, close_told};
+use crate::connection::connect::{Link, connect_backend};
+use crate::connection::ending::Ending;
+use crate::connection::handshake::{Client, FailedClient, Greeting, accept_client};
+use crate::connection::journal::{Arrival, Journal};
+use crate::connection::peer::{BackendPeer, ClientPeer};
+use crate::connection::relay::{Relay, StreamEnd};
+use crate::connection::relay_state::RelayState;
+use crate::connection::route::{Request, Startup, read_request};
+use crate::connection::serve::Context;
+use crate::connection::session::Session;
+use crate::connection::signals::{Activity, Signals, login_signals, signals};
+use crate::connection::socket::Socket;
+use crate::data_plane::ClientEncryption;
+use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
+use crate::routes::Route;
+
+/// What became of a request.
+enum Answered {
+    Opened(Box<Opened>),
+    /// Nothing is left to do for this client.
+    Over(Ending),
+}
+
+/// What the login found out about a session, besides its client.
+struct Opened {
+    backend: BackendPeer,
+    state: RelayState,
+    walk: MessageWalk,
+    cancel_entry: Option<CancelEntry>,
+}
+
+/// From the descriptor to ReadyForQuery, within the login deadline; none if the connection is over.
+pub(crate) async fn log_in(
+    arrival: Box<Arrival>,
+    context: Context<'_>,
+    journal: &mut Journal,
+) -> Option<Session> {
+    let Arrival {
+        fd,
+        encryption,
+        prefix,
+        login_deadline,
+        over_limit,
+    } = *arrival;
+    let is_over_limit = over_limit.is_some();
+    let mut signals = login_signals(context.shared, login_deadline);
+    let socket = match Socket::new(fd.into(), &journal.route().listener_keepalive) {
+        Ok(socket) => socket,
+        Err(error) => {
+            let message = format!("the adopted socket cannot be used: {error}");
+            journal.note_ending(Ending::by(
+                FaultSide::Client,
+                CloseReason::ClientReset,
+                message,
+            ));
+            return None;
+        }
+    };
+    let greeting = Greeting {
+        socket,
+        prefix,
+        encryption,
+    };
+    let greeted = tokio::select! {
+        greeted = greet(greeting, is_over_limit, context, journal) => greeted,
+        // Nothing can be told to a client in the middle of its handshake.
+        farewell = &mut signals => {
+            journal.note_ending(Ending { notice: None, ..farewell.ending() });
+            return None;
+        }
+    };
+    let client = match greeted {
+        Ok(client) => client,
+        Err(failed) => {
+            refuse(&failed.peer, failed.ending, context, journal).await;
+            return None;
+        }
+    };
+    let ending = match answer(&client, is_over_limit, context, journal, &mut signals).await {
+        Ok(Answered::Opened(opened)) => {
+            return Some(session(client.peer, *opened, context, journal));
+        }
+        Ok(Answered::Over(ending)) | Err(ending) => ending,
+    };
+    refuse(&client.peer, ending, context, journal).await;
+    // Until here a connection over a limit counts among the handshakes, which bounds how many of them there are.
+    drop(over_limit);
+    None
+}
+
+fn session(client: ClientPeer, opened: Opened, context: Context<'_>, journal: &Journal) -> Session {
+    let activity = Activity::default();
+    let idle_timeout = journal.route().client_idle_timeout;
+    Session {
+        client,
+        backend: opened.backend,
+        state: opened.state,
+        walk: opened.walk,
+        signals: signals(context.shared, idle_timeout, &Rc::clone(&activity)),
+        activity,
+        _cancel_entry: opened.cancel_entry,
+    }
+}
+
+/// The client's handshake. A connection over a limit has a slot already.
+async fn greet(
+    greeting: Greeting,
+    is_over_limit: bool,
+    context: Context<'_>,
+    journal: &mut Journal,
+) -> Result<Client, Box<FailedClient>> {
+    let slots = Arc::clone(context.shared.admission.handshakes());
+    let needs_slot = !is_over_limit && greeting.encryption != ClientEncryption::None;
+    // The semaphore is never closed.
+    let _slot = if needs_slot {
+        slots.acquire_owned().await.ok()
+    } else {
+        None
+    };
+    let result = accept_client(greeting, journal.route(), context.scratch).await;
+    match &result {
+        Ok(client) => {
+            journal.note(|report| report.sni.clone_from(&client.sni));
+            if let Some(tls) = &client.tls {
+                journal.note_tls(TlsSide::Client, tls);
+            }
+        }
+        Err(failed) => journal.note(|report| report.sni.clone_from(&failed.sni)),
+    }
+    result
+}
+
+/// Reads what the client wants and does it: a CancelRequest wholly, a startup up to ReadyForQuery.
+async fn answer(
+    client: &Client,
+    is_over_limit: bool,
+    context: Context<'_>,
+    journal: &mut Journal,
+    signals: &mut Signals,
+) -> Result<Answered, Ending> {
+    journal.note(|report| report.phase = Phase::Route);
+    let request = unless(signals, read_request(&client.peer, context.scratch)).await?;
+    let startup = match request {
+        Request::Cancel {
+            process_id,
+            secret_key,
+        } => {
+            journal.note(|report| report.is_cancel = true);
+            let route = journal.route();
+            let key = CancelKey::new(route, process_id, &secret_key);
+            let cancels = &context.shared.cancels;
+            let forwarded = async {
+                Ok(Answered::Over(
+                    forward_cancel(cancels, route, &key, context.scratch).await,
+                ))
+            };
+            return unless(signals, forwarded).await;
+        }
+        Request::Startup(startup) => startup,
+    };
+    journal.note(|report| {
+        report.user.clone_from(&startup.user);
+        report.database.clone_from(&startup.database);
+        report
+            .application_name
+            .clone_from(&startup.application_name);
+        report.phase = Phase::Backend;
+    });
+    #[cfg(feature = "fault-injection")]
+    crate::fault::strike_session(startup.application_name.as_deref());
+    check_admission(client, is_over_limit, journal.route())?;
+    let backend = &journal.route().backend;
+    let connecting = connect_backend(backend, &backend.addresses, context.scratch);
+    let link = unless(signals, connecting).await?;
+    authenticate(client, link, &startup, context, journal, signals).await
+}
+
+/// A phase, unless the session shall end first.
+async fn unless<T>(
+    signals: &mut Signals,
+    phase: impl Future<Output = Result<T, Ending>>,
+) -> Result<T, Ending> {
+    tokio::select! {
+        result = phase => result,
+        farewell = signals => Err(farewell.ending()),
+    }
+}
+
+/// What is refused only now, because a CancelRequest would have been served.
+fn check_admission(client: &Client, is_over_limit: bool, route: &Route) -> Result<(), Ending> {
+    if is_over_limit {
+        return Err(Ending::by(
+            FaultSide::Proxy,
+            CloseReason::TooManyConnections,
+            "over a connection limit",
+        )
+        .telling(
+            SqlState::TooManyConnections,
+            "sorry, too many clients already",
+            Some("The proxy's max_client_conn is reached."),
+        ));
+    }
+    if client.tls.is_none() && route.requires_tls {
+        return Err(Ending::by(
+            FaultSide::Client,
+            CloseReason::TlsRequired,
+            "startup without TLS",
+        )
+        .telling(
+            SqlState::InvalidAuthorization,
+            "this server accepts TLS connections only",
+            Some("Connect with sslmode=require or stronger."),
+        ));
+    }
+    Ok(())
+}
+
+/// Sends the startup packet and relays until ReadyForQuery.
+async fn authenticate(
+    client: &Client,
+    link: Link,
+    startup: &Startup,
+    context: Context<'_>,
+    journal: &mut Journal,
+    signals: &mut Signals,
+) -> Result<Answered, Ending> {
+    journal.note(|report| {
+        report.phase = Phase::Authenticate;
+        report.backend_addr = Some(link.target.to_string());
+    });
+    if let Some(tls) = &link.tls {
+        journal.note_tls(TlsSide::Backend, tls);
+    }
+    let route = Arc::clone(journal.route());
+    let conflict = has_channel_binding_conflict(client, &link, &route);
+    let mut watch = Authentication::new(&context.shared.cancels, &route, &link.target, conflict);
+    let activity = Activity::default();
+    let mut relay = Relay::new(
+        &client.peer,
+        &link.peer,
+        context.scratch,
+        journal,
+        &activity,
+    );
+    relay.send_startup(&startup.bytes, startup.packet_bytes, &mut watch)?;
+    let end = relay.stream(&mut watch, signals, None).await?;
+    let state = relay.state;
+    match end {
+        StreamEnd::Over(reason) => Ok(Answered::Over(Ending::quiet(reason))),
+        StreamEnd::Farewell(farewell) => Err(farewell.ending()),
+        StreamEnd::Left | StreamEnd::Claimed(_) => Ok(Answered::Opened(Box::new(Opened {
+            walk: watch.walk,
+            cancel_entry: watch.cancel_entry.take(),
+            backend: link.peer,
+            state,
+        }))),
+    }
+}
+
+/// With TLS on both legs and another certificate than the backend's, SCRAM-SHA-256-PLUS cannot succeed.
+fn has_channel_binding_conflict(client: &Client, link: &Link, route: &Route) -> bool {
+    let backend_leaf = link
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.peer_certificate.as_deref());
+    match (&client.tls, backend_leaf, &route.listener_tls) {
+        (Some(_), Some(leaf), Some(listener)) => {
+            !listener.leaves.iter().any(|ours| ours.as_ref() == leaf)
+        }
+        _ => false,
+    }
+}
+
+/// Tells the client, as far as it can be told, and notes the ending.
+async fn refuse(client: &ClientPeer, ending: Ending, context: Context<'_>, journal: &mut Journal) {
+    if ending.reason == CloseReason::ClientTlsHandshakeFailed {
+        close_told(client, context.scratch).await;
+    } else {
+        close_client(client, ending.notice.as_ref(), context.scratch).await;
+    }
+    journal.note_ending(ending);
+}

@@ -1,0 +1,201 @@
+//! [`Session`]: what is left of a connection once it is logged in, and the modes it is relayed in, each with its own receiver.
+
+use std::rc::Rc;
+
+use pgtls_wire::{MessageWalk, SqlState};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::cancel::CancelEntry;
+use crate::connection::ending::Ending;
+use crate::connection::farewell::{Farewell, FarewellRequest};
+use crate::connection::journal::Journal;
+use crate::connection::peer::{BackendPeer, ClientPeer};
+use crate::connection::relay::{AnswerEnd, Boundaries, FAREWELL_TIMEOUT, Relay, StreamEnd};
+use crate::connection::relay_state::RelayState;
+use crate::connection::serve::Context;
+use crate::connection::signals::{Activity, Signals};
+use crate::report::{CloseReason, FaultSide};
+use crate::responder::Asked;
+
+/// A session that came as far as ReadyForQuery.
+pub(crate) struct Session {
+    pub(crate) client: ClientPeer,
+    pub(crate) backend: BackendPeer,
+    pub(crate) state: RelayState,
+    pub(crate) walk: MessageWalk,
+    pub(crate) signals: Signals,
+    pub(crate) activity: Activity,
+    /// Keeps the cancel key known.
+    pub(crate) _cancel_entry: Option<CancelEntry>,
+}
+
+/// Who writes to the client. A mode that waits for another thread owns the receiver of that thread's word.
+enum RelayMode {
+    /// The worker.
+    Streaming,
+    /// The responder, in answer to these bytes.
+    ResponderRead(Asked, Vec<u8>),
+    /// The proxy thread, its last words.
+    FarewellRead(Farewell, oneshot::Receiver<()>),
+}
+
+/// How a session ended.
+pub(crate) struct SessionEnd {
+    pub(crate) ending: Ending,
+    /// What the client has to be told was told already.
+    pub(crate) is_told: bool,
+}
+
+impl SessionEnd {
+    fn untold(ending: Ending) -> Self {
+        Self {
+            ending,
+            is_told: false,
+        }
+    }
+}
+
+/// Relays until the session is over.
+pub(crate) async fn run_session(
+    session: &mut Session,
+    context: Context<'_>,
+    journal: &mut Journal,
+) -> SessionEnd {
+    let Session {
+        client,
+        backend,
+        state,
+        walk,
+        signals,
+        activity,
+        ..
+    } = session;
+    let activity = Rc::clone(activity);
+    let mut watch = Boundaries::new(*walk);
+    let mut relay = Relay::new(client, backend, context.scratch, journal, &activity);
+    relay.state = *state;
+    let mut mode = RelayMode::Streaming;
+    loop {
+        let next = match mode {
+            RelayMode::Streaming => {
+                let end = relay.stream(&mut watch, signals, context.responder).await;
+                after_streaming(end, client, &mut relay, context).await
+            }
+            RelayMode::ResponderRead(asked, bytes) => {
+                after_answer(asked, &bytes, &mut relay, signals).await
+            }
+            RelayMode::FarewellRead(farewell, said) => {
+                Err(after_farewell(farewell, said, &mut relay, signals).await)
+            }
+        };
+        match next {
+            Ok(next) => mode = next,
+            Err(end) => return end,
+        }
+    }
+}
+
+async fn after_streaming(
+    end: Result<StreamEnd, Ending>,
+    client: &ClientPeer,
+    relay: &mut Relay<'_>,
+    context: Context<'_>,
+) -> Result<RelayMode, SessionEnd> {
+    match end.map_err(SessionEnd::untold)? {
+        StreamEnd::Left => Ok(RelayMode::Streaming),
+        StreamEnd::Over(reason) => Err(SessionEnd::untold(Ending::quiet(reason))),
+        StreamEnd::Farewell(farewell) => {
+            let said = ask_for_farewell(farewell, client, context).await;
+            said.map(|said| RelayMode::FarewellRead(farewell, said))
+        }
+        StreamEnd::Claimed(bytes) => {
+            let socket = client.socket_source().client_socket().ok();
+            let asked = context
+                .responder
+                .zip(socket)
+                .and_then(|(responder, socket)| responder.ask(bytes.clone(), socket));
+            if let Some(asked) = asked {
+                return Ok(RelayMode::ResponderRead(asked, bytes));
+            }
+            relay.pass_through(&bytes);
+            Ok(RelayMode::Streaming)
+        }
+    }
+}
+
+/// Hands the client over to the proxy thread. If that cannot be, the worker says the words itself when it closes.
+async fn ask_for_farewell(
+    farewell: Farewell,
+    client: &ClientPeer,
+    context: Context<'_>,
+) -> Result<oneshot::Receiver<()>, SessionEnd> {
+    let farewells: &mpsc::Sender<FarewellRequest> = &context.shared.farewells;
+    let (done, said) = oneshot::channel();
+    let Ok(socket) = client.socket_source().client_socket() else {
+        return Err(SessionEnd::untold(farewell.ending()));
+    };
+    let request = FarewellRequest {
+        socket,
+        farewell,
+        done,
+    };
+    match farewells.send_timeout(request, FAREWELL_TIMEOUT).await {
+        Ok(()) => Ok(said),
+        Err(_full_or_gone) => Err(SessionEnd::untold(farewell.ending())),
+    }
+}
+
+async fn after_farewell(
+    farewell: Farewell,
+    said: oneshot::Receiver<()>,
+    relay: &mut Relay<'_>,
+    signals: &mut Signals,
+) -> SessionEnd {
+    match relay.read_answer(said, signals).await {
+        Ok(AnswerEnd::Answered) => SessionEnd {
+            ending: farewell.ending(),
+            is_told: true,
+        },
+        Ok(AnswerEnd::Abandoned | AnswerEnd::Overdue(_)) => SessionEnd::untold(Ending {
+            notice: None,
+            ..farewell.ending()
+        }),
+        Err(ending) => SessionEnd::untold(ending),
+    }
+}
+
+async fn after_answer(
+    asked: Asked,
+    bytes: &[u8],
+    relay: &mut Relay<'_>,
+    signals: &mut Signals,
+) -> Result<RelayMode, SessionEnd> {
+    let Asked { done, answer } = asked;
+    match relay
+        .read_answer(done, signals)
+        .await
+        .map_err(SessionEnd::untold)?
+    {
+        AnswerEnd::Answered => Ok(RelayMode::Streaming),
+        AnswerEnd::Abandoned if !answer.has_begun() => {
+            relay.pass_through(bytes);
+            Ok(RelayMode::Streaming)
+        }
+        AnswerEnd::Abandoned => Err(SessionEnd::untold(
+            Ending::by(
+                FaultSide::Proxy,
+                CloseReason::ResponderLost,
+                "the responder died in its answer",
+            )
+            .telling(
+                SqlState::InternalError,
+                "the answer to this query was lost",
+                None,
+            ),
+        )),
+        AnswerEnd::Overdue(farewell) => Err(SessionEnd::untold(Ending {
+            notice: None,
+            ..farewell.ending()
+        })),
+    }
+}

@@ -1,0 +1,286 @@
+//! [`Crew`]: the threads below the supervisor: workers, and the responder if there is one. Starts them, replaces those that die.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, Scope};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, RuntimeMetrics};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::data_plane::{Event, Shared};
+use crate::messages::{ProxyMessage, WORKER_QUEUE, WorkerMessage};
+use crate::responder::{RESPONDER_QUEUE, Responder, ResponderHandle};
+use crate::runtime::backoff::Backoff;
+use crate::runtime::placement::wants_another;
+use crate::runtime::worker;
+
+/// Over how long a worker's load is measured at least.
+const LOAD_WINDOW: Duration = Duration::from_millis(50);
+
+/// A worker that connections may be placed on.
+pub(crate) struct Worker {
+    number: usize,
+    pub(crate) messages: mpsc::Sender<WorkerMessage>,
+    metrics: RuntimeMetrics,
+    started_at: Instant,
+    /// Load of the last window, and where the next one begins.
+    busy: f64,
+    window: (Instant, Duration),
+}
+
+/// The responder that runs, or does not.
+struct Answering {
+    responder: Arc<dyn Responder>,
+    /// None while it is down.
+    requests: Option<mpsc::Sender<crate::responder::Request>>,
+    started_at: Instant,
+    backoff: Backoff,
+}
+
+pub(crate) struct Crew<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    shared: &'env Arc<Shared>,
+    commands: mpsc::Sender<ProxyMessage>,
+    workers: Vec<Worker>,
+    /// Workers of a dead responder: they end with the last connection they serve.
+    retired: Vec<usize>,
+    /// Threads that have not ended.
+    threads: usize,
+    /// Workers started so far: the next one's number.
+    started: usize,
+    backoff: Backoff,
+    answering: Option<Answering>,
+}
+
+impl<'scope, 'env> Crew<'scope, 'env> {
+    /// Starts the responder, if there is one; workers come on demand.
+    pub(crate) fn new(
+        scope: &'scope Scope<'scope, 'env>,
+        shared: &'env Arc<Shared>,
+        commands: mpsc::Sender<ProxyMessage>,
+        responder: Option<Arc<dyn Responder>>,
+    ) -> Self {
+        let answering = responder.map(|responder| Answering {
+            responder,
+            requests: None,
+            started_at: Instant::now(),
+            backoff: Backoff::default(),
+        });
+        let mut crew = Self {
+            scope,
+            shared,
+            commands,
+            workers: Vec::new(),
+            retired: Vec::new(),
+            threads: 0,
+            started: 0,
+            backoff: Backoff::default(),
+            answering,
+        };
+        crew.start_responder();
+        crew
+    }
+
+    /// Those that connections may be placed on.
+    pub(crate) fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    /// Whether every thread has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.threads == 0
+    }
+
+    /// Closes every channel: threads end with the last of their work.
+    pub(crate) fn dismiss(&mut self) {
+        self.workers.clear();
+        if let Some(answering) = self.answering.as_mut() {
+            answering.requests = None;
+        }
+    }
+
+    /// Starts another worker where the load asks for one.
+    pub(crate) fn grow(&mut self) {
+        let now = Instant::now();
+        for worker in &mut self.workers {
+            worker.measure(now);
+        }
+        let busy: Vec<f64> = self.workers.iter().map(|worker| worker.busy).collect();
+        // Somebody waits for the first worker, however young the last one died.
+        let may_start = !self.backoff.is_waiting() || self.workers.is_empty();
+        if may_start && wants_another(&busy, self.shared.admission.live(), self.shared.max_workers)
+        {
+            self.start_worker();
+        }
+    }
+
+    /// When a thread that died young may be replaced.
+    pub(crate) fn next_start(&self) -> Option<Instant> {
+        let responder = self
+            .answering
+            .as_ref()
+            .and_then(|answering| answering.backoff.until());
+        [self.backoff.until(), responder]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Replaces the threads whose time has come.
+    pub(crate) fn start_those_due(&mut self) {
+        let now = Instant::now();
+        if self.backoff.take_due(now) {
+            self.start_worker();
+        }
+        if self
+            .answering
+            .as_mut()
+            .is_some_and(|answering| answering.backoff.take_due(now))
+        {
+            self.start_responder();
+        }
+    }
+
+    /// A worker's thread is over. Unless it was told to go, another takes its place, after a pause if it died young.
+    pub(crate) fn worker_stopped(
+        &mut self,
+        number: usize,
+        cause: Option<String>,
+        is_closing: bool,
+    ) {
+        self.threads = self.threads.saturating_sub(1);
+        self.shared.workers.remove_running();
+        if let Some(place) = self.retired.iter().position(|retired| *retired == number) {
+            self.retired.swap_remove(place);
+            return;
+        }
+        if is_closing {
+            return;
+        }
+        let place = self
+            .workers
+            .iter()
+            .position(|worker| worker.number == number);
+        let Some(worker) = place.map(|place| self.workers.swap_remove(place)) else {
+            return;
+        };
+        self.shared.workers.add_restart();
+        (self.shared.events)(Event::WorkerRestarted {
+            worker: u32::try_from(number).unwrap_or(u32::MAX),
+            reason: cause.unwrap_or_else(|| "its loop ended".to_owned()),
+        });
+        if self.backoff.died(worker.started_at, Instant::now()) {
+            self.start_worker();
+        }
+    }
+
+    /// The responder's thread is over: its workers retire, and a fresh responder serves those to come.
+    pub(crate) fn responder_stopped(&mut self, is_closing: bool) {
+        self.threads = self.threads.saturating_sub(1);
+        let Some(answering) = self.answering.as_mut() else {
+            return;
+        };
+        answering.requests = None;
+        if is_closing {
+            return;
+        }
+        self.shared.workers.add_responder_restart();
+        let may_start = answering.backoff.died(answering.started_at, Instant::now());
+        self.retired
+            .extend(self.workers.drain(..).map(|worker| worker.number));
+        if may_start {
+            self.start_responder();
+        }
+    }
+
+    fn start_worker(&mut self) {
+        let number = self.started;
+        let (messages, receiver) = mpsc::channel(WORKER_QUEUE);
+        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
+            self.backoff.failed(Instant::now());
+            return;
+        };
+        let metrics = runtime.metrics();
+        let (shared, commands) = (Arc::clone(self.shared), self.commands.clone());
+        let responder = self.answering.as_ref().and_then(Answering::handle);
+        let body = move || worker::run(number, &runtime, &shared, receiver, responder, &commands);
+        let name = format!("pgtls-worker-{number}");
+        if thread::Builder::new()
+            .name(name)
+            .spawn_scoped(self.scope, body)
+            .is_err()
+        {
+            self.backoff.failed(Instant::now());
+            return;
+        }
+        let now = Instant::now();
+        self.started = self.started.saturating_add(1);
+        self.threads = self.threads.saturating_add(1);
+        self.shared.workers.add_running();
+        self.workers.push(Worker {
+            number,
+            messages,
+            metrics,
+            started_at: now,
+            busy: 0.0,
+            window: (now, Duration::ZERO),
+        });
+    }
+
+    fn start_responder(&mut self) {
+        let Some(answering) = self.answering.as_mut() else {
+            return;
+        };
+        let (requests, receiver) = mpsc::channel(RESPONDER_QUEUE);
+        let (responder, commands) = (Arc::clone(&answering.responder), self.commands.clone());
+        let body = move || {
+            let answer = || {
+                if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
+                    LocalSet::new().block_on(&runtime, responder.run(receiver));
+                }
+            };
+            // What it died of is its own to tell; here it counts that it is gone.
+            let _ = catch_unwind(AssertUnwindSafe(answer));
+            // Fails only once the proxy thread is over.
+            let _ = commands.blocking_send(ProxyMessage::ResponderStopped);
+        };
+        let name = "pgtls-responder".to_owned();
+        answering.started_at = Instant::now();
+        match thread::Builder::new()
+            .name(name)
+            .spawn_scoped(self.scope, body)
+        {
+            Ok(_) => {
+                answering.requests = Some(requests);
+                self.threads = self.threads.saturating_add(1);
+            }
+            Err(_) => answering.backoff.failed(Instant::now()),
+        }
+    }
+}
+
+impl Answering {
+    fn handle(&self) -> Option<ResponderHandle> {
+        let requests = self.requests.clone()?;
+        Some(ResponderHandle {
+            responder: Arc::clone(&self.responder),
+            requests,
+        })
+    }
+}
+
+impl Worker {
+    /// Updates `busy` if a whole window has passed.
+    fn measure(&mut self, now: Instant) {
+        let (since, busy_before) = self.window;
+        let elapsed = now.duration_since(since);
+        if elapsed >= LOAD_WINDOW {
+            let busy = self.metrics.worker_total_busy_duration(0);
+            self.busy = busy.saturating_sub(busy_before).as_secs_f64() / elapsed.as_secs_f64();
+            self.window = (now, busy);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! [`ClientSocketSource`] and [`ClientSocket`]: how a thread that does not own a connection writes to its client.
+//!
+//! The source shares the session and its socket; each [`ClientSocket`] made from it has a duplicated descriptor of its own and may
+//! outlive the owner's. It encrypts and writes under the session's lock, never blocks, and leaves what the kernel does not
+//! take to the owner, whom it wakes. What it sends are whole messages: the owner lets it in only between two messages.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::buffer::Buffer;
+use crate::ops::TlsConnectionOps;
+use crate::session::{SessionError, SharedSession};
+use crate::stream::TrySend;
+
+/// What became of a message offered to a [`ClientSocket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is on its way, in order.
+    Taken,
+    /// Too much waits for this client: nothing was encrypted.
+    NoRoom,
+}
+
+/// Makes [`ClientSocket`]s on demand. Captured by the owner, used by any thread.
+#[derive(Debug)]
+pub struct ClientSocketSource<C, S> {
+    session: SharedSession<C>,
+    socket: S,
+}
+
+impl<C: TlsConnectionOps, S: AsFd> ClientSocketSource<C, S> {
+    /// A source for `session` over `socket`, which it shares with the owner.
+    pub fn new(session: SharedSession<C>, socket: S) -> Self {
+        Self { session, socket }
+    }
+
+    /// A socket of the caller's own: the descriptor is duplicated and closed with it.
+    pub fn client_socket(&self) -> io::Result<ClientSocket<C>> {
+        let descriptor = self.socket.as_fd().try_clone_to_owned()?;
+        Ok(ClientSocket {
+            session: self.session.clone(),
+            socket: Descriptor::new(descriptor),
+        })
+    }
+}
+
+/// Another thread's way to a client.
+#[derive(Debug)]
+pub struct ClientSocket<C> {
+    session: SharedSession<C>,
+    socket: Descriptor,
+}
+
+impl<C: TlsConnectionOps> ClientSocket<C> {
+    /// Encrypts and writes `messages` at once, or says that there is no room. `scratch` is the calling thread's.
+    pub fn offer(&self, messages: &[u8], scratch: &mut Buffer) -> Result<Offer, SessionError> {
+        scratch.clear();
+        let mut state = self.session.lock()?;
+        state.outbox().check_open()?;
+        if !state.outbox().has_room() {
+            return Ok(Offer::NoRoom);
+        }
+        let encrypted = state.encrypt(messages, scratch);
+        let delivered = state.deliver(&self.socket, scratch);
+        if state.has_residue() {
+            state.outbox().call_owner();
+        }
+        encrypted.and(delivered).map(|()| Offer::Taken)
+    }
+
+    /// Like [`ClientSocket::offer`], but waits for room. Cancel-safe: a message is sent whole or not at all.
+    pub async fn send(&self, messages: &[u8], scratch: &mut Buffer) -> Result<(), SessionError> {
+        while self.offer(messages, scratch)? == Offer::NoRoom {
+            poll_fn(|cx| {
+                self.session
+                    .lock()?
+                    .outbox()
+                    .poll_room(cx)
+                    .map(Ok::<_, SessionError>)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Encrypts and writes `close_notify`: nothing may be sent after it by anybody.
+    pub fn close_notify(&self, scratch: &mut Buffer) -> Result<(), SessionError> {
+        scratch.clear();
+        let mut state = self.session.lock()?;
+        state.outbox().check_open()?;
+        let encrypted = state.close_notify(scratch);
+        let delivered = state.deliver(&self.socket, scratch);
+        state.outbox().call_owner();
+        encrypted.and(delivered)
+    }
+}
+
+/// A duplicated descriptor; non-blocking, since that is a property of what it shares with the owner's.
+#[derive(Debug)]
+pub struct Descriptor {
+    socket: socket2::Socket,
+}
+
+impl Descriptor {
+    /// Takes the descriptor of a connected stream socket over.
+    #[must_use]
+    pub fn new(descriptor: OwnedFd) -> Self {
+        Self {
+            socket: socket2::Socket::from(descriptor),
+        }
+    }
+}
+
+impl TrySend for Descriptor {
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.send(bytes)
+    }
+}
