@@ -138,8 +138,11 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
             let _ = self.poll_flush(cx)?;
             match self.poll_read(cx, scratch, &mut early)? {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {}
-                Poll::Ready(Some(_)) => return Poll::Ready(Err(SessionError::ClosedInHandshake)),
+                Poll::Ready(Some(_)) if self.session.lock()?.is_handshaking() => {
+                    return Poll::Ready(Err(SessionError::ClosedInHandshake));
+                }
+                // An end that came along with the peer's Finished is for the first reader to see.
+                Poll::Ready(_) => {}
             }
         }
     }
@@ -196,16 +199,18 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
     pub fn send(&self, plaintext: &[u8], scratch: &mut TlsScratch) -> Result<(), SessionError> {
         scratch.outgoing.clear();
         let mut state = self.session.lock()?;
-        state.encrypt(plaintext, &mut scratch.outgoing)?;
-        state.deliver(&self.socket, &mut scratch.outgoing)
+        let encrypted = state.encrypt(plaintext, &mut scratch.outgoing);
+        let delivered = state.deliver(&self.socket, &mut scratch.outgoing);
+        encrypted.and(delivered)
     }
 
     /// Sends `close_notify`; flush, then shut the socket's write side down.
     pub fn send_close_notify(&self, scratch: &mut TlsScratch) -> Result<(), SessionError> {
         scratch.outgoing.clear();
         let mut state = self.session.lock()?;
-        state.close_notify(&mut scratch.outgoing)?;
-        state.deliver(&self.socket, &mut scratch.outgoing)
+        let encrypted = state.close_notify(&mut scratch.outgoing);
+        let delivered = state.deliver(&self.socket, &mut scratch.outgoing);
+        encrypted.and(delivered)
     }
 
     /// Sends what waits; ready when nothing is left.
@@ -258,9 +263,7 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
 
 impl<C: TlsConnectionOps, S> Drop for TlsStream<C, S> {
     fn drop(&mut self) {
-        if let Ok(mut state) = self.session.lock() {
-            state.outbox().close();
-        }
+        self.session.close();
     }
 }
 

@@ -232,11 +232,12 @@ async fn handshake(
 }
 
 impl Ending {
-    /// Names the configured address in the log's message.
-    fn naming(mut self, address: &BackendAddress) -> Self {
-        let message = self.message.take().unwrap_or_default();
-        self.message = Some(format!("backend {address}: {message}"));
-        self
+    /// Names the configured address.
+    fn naming(self, address: &BackendAddress) -> Self {
+        Self {
+            backend_addr: Some(address.to_string()),
+            ..self
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Ending {
     /// For the log; may name addresses and files.
     pub(crate) message: Option<String>,
     pub(crate) alert: Option<AlertReport>,
+    /// The backend that could not be reached.
+    pub(crate) backend_addr: Option<String>,
     /// For the client; names nothing internal.
     pub(crate) notice: Option<Notice>,
 }
@@ -48,6 +50,7 @@ impl Ending {
             fault: None,
             message: None,
             alert: None,
+            backend_addr: None,
             notice: None,
         }
     }

@@ -137,6 +137,9 @@ impl Journal {
             report.fault_side = ending.fault;
             report.message = ending.message;
             report.alert = ending.alert;
+            if ending.backend_addr.is_some() {
+                report.backend_addr = ending.backend_addr;
+            }
             report.sqlstate = ending.notice.map(|notice| notice.sqlstate.code());
         });
     }
