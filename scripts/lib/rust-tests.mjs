@@ -1,0 +1,34 @@
+/** The Rust tests: run, and counted from cargo's own result lines. */
+import { runWatched } from './run.mjs';
+
+/** @typedef {{ passed: number, failed: number, skipped: number }} Counts */
+
+const RESULT = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/;
+
+/** Runs every test of the workspace and builds the test kit's programs. @returns {Promise<Counts>} */
+export async function runRustTests() {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const code = await runWatched(
+    'cargo',
+    ['test', '--workspace', '--release', '--no-fail-fast'],
+    (line) => addResult(counts, line),
+  );
+  if (code !== 0 && counts.failed === 0) {
+    counts.failed = 1;
+  }
+  return counts;
+}
+
+/** Builds the programs that the end-to-end tests run; the whole workspace, so that features are those of the tests. @returns {Promise<boolean>} */
+export async function buildTestPrograms() {
+  const args = ['build', '--workspace', '--release', '--bins'];
+  return (await runWatched('cargo', args, () => undefined)) === 0;
+}
+
+/** @param {Counts} counts @param {string} line */
+function addResult(counts, line) {
+  const [, passed = '0', failed = '0', ignored = '0'] = RESULT.exec(line) ?? [];
+  counts.passed += Number(passed);
+  counts.failed += Number(failed);
+  counts.skipped += Number(ignored);
+}

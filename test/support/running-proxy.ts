@@ -1,0 +1,211 @@
+/**
+ * A running pgtls: the built program in a child process, started from a configuration text, its log read line by line.
+ *
+ * Ownership: {@link RunningProxy.start} registers nothing by itself; {@link proxyForTest} ties the process to the test.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import { until, within } from './until.ts';
+
+/** The built command. */
+export const PROGRAM: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** One line of the log (pino, flat JSON). */
+export type LogLine = Readonly<Record<string, unknown>>;
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+const START_MILLIS = 20_000;
+const STOP_MILLIS = 20_000;
+
+/** Starts the proxy and stops it when the running test ends, whatever its outcome. */
+export async function proxyForTest(config: string): Promise<RunningProxy> {
+  const running = await RunningProxy.start(config);
+  onTestFinished(() => running.stop());
+  return running;
+}
+
+/** The program with a configuration; the routes' ports are those of its `listener.bind` lines. */
+export class RunningProxy {
+  /** Every log line until now. */
+  readonly logs: LogLine[] = [];
+  readonly #child: ChildProcess;
+  readonly #directory: string;
+  readonly #exited: Promise<Exit>;
+  #other = '';
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.#child = spawn(
+      process.execPath,
+      ['--max-semi-space-size=1', PROGRAM, '-c', join(directory, 'pgtls.toml')],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    this.#exited = once(this.#child, 'close').then(([code, signal]) => ({ code, signal }));
+    this.#read();
+  }
+
+  /** Writes the configuration, starts the program, and waits until `listeners` listeners are bound (default: one a route). */
+  static async start(config: string, options: { listeners?: number } = {}): Promise<RunningProxy> {
+    const directory = mkdtempSync(join(tmpdir(), 'pgtls-e2e-'));
+    writeFileSync(join(directory, 'pgtls.toml'), config);
+    const proxy = new RunningProxy(directory);
+    const listeners = options.listeners ?? config.match(/^\[\[proxy\]\]/gm)?.length ?? 1;
+    try {
+      await until(
+        'the listeners are bound',
+        () => proxy.hasExited || proxy.#bindLines().length >= listeners,
+        { millis: START_MILLIS, explain: () => proxy.output },
+      );
+      if (proxy.hasExited) {
+        throw new Error(`pgtls ended instead of starting\n${proxy.output}`);
+      }
+    } catch (error) {
+      await proxy.kill();
+      throw error;
+    }
+    return proxy;
+  }
+
+  /** The process id. */
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** Whether the process has ended. */
+  get hasExited(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** All that was logged and printed, for messages. */
+  get output(): string {
+    return [...this.logs.map((line) => JSON.stringify(line)), this.#other].join('\n');
+  }
+
+  /** The port of a route's first TCP listener; without a name, of the first route. */
+  port(route?: string): number {
+    const bound = this.#bindLines().filter(
+      (line) => route === undefined || line['route'] === route,
+    );
+    const ports = bound.map((line) => /:(\d+)$/.exec(String(line['listener_addr']))?.[1]);
+    const port = ports.find((text) => text !== undefined);
+    if (port === undefined) {
+      throw new Error(`no TCP listener of ${route ?? 'any route'} is bound\n${this.output}`);
+    }
+    return Number(port);
+  }
+
+  /** The first log line (of the past or yet to come) that has all these fields. */
+  async logged(fields: LogLine, millis = 15_000): Promise<LogLine> {
+    return until(`the log has a line with ${JSON.stringify(fields)}`, () => this.find(fields), {
+      millis,
+      explain: () => this.output,
+    });
+  }
+
+  /** The first line with these fields until now; null when there is none. */
+  find(fields: LogLine): LogLine | null {
+    const wanted = Object.entries(fields);
+    return this.logs.find((line) => wanted.every(([key, value]) => line[key] === value)) ?? null;
+  }
+
+  /** Sends a signal. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Resolves when the process has ended. */
+  exited(millis: number = STOP_MILLIS): Promise<Exit> {
+    return within(millis, `pgtls ends\n${this.output}`, this.#exited);
+  }
+
+  /** SIGTERM; throws unless the program then ends with exit code 0. */
+  async stop(): Promise<void> {
+    try {
+      const wasRunning = !this.hasExited;
+      this.signal('SIGTERM');
+      const exit = await this.exited();
+      if (wasRunning && exit.code !== 0) {
+        throw new Error(`pgtls ended with ${JSON.stringify(exit)}\n${this.output}`);
+      }
+    } finally {
+      await this.kill();
+    }
+  }
+
+  /** Ends the process at once and removes its files. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    await this.#exited;
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  /** The number of file descriptors that the process has open. */
+  openDescriptors(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** Resident anonymous memory in bytes. */
+  residentBytes(): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');
+    return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) * 1024;
+  }
+
+  /** Waits until no more descriptors are open than `before`. */
+  async descriptorsReturnTo(before: number, millis = 15_000): Promise<void> {
+    await until(`open descriptors return to ${before}`, () => this.openDescriptors() <= before, {
+      millis,
+      explain: () => `${this.openDescriptors()} are open\n${this.output}`,
+    });
+  }
+
+  #bindLines(): LogLine[] {
+    return this.logs.filter((line) => line['event'] === 'listener.bind');
+  }
+
+  #read(): void {
+    const { stdout, stderr } = this.#child;
+    if (stdout !== null) {
+      createInterface({ input: stdout }).on('line', (line) => this.#keep(line));
+    }
+    stderr?.on('data', (chunk: Buffer) => {
+      this.#other += chunk.toString();
+    });
+  }
+
+  #keep(line: string): void {
+    try {
+      this.logs.push(JSON.parse(line) as LogLine);
+    } catch {
+      this.#other += `${line}\n`;
+    }
+  }
+}
+
+/** Runs the program to its end with these arguments. */
+export async function runProgram(
+  programArguments: readonly string[],
+): Promise<Exit & { stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [PROGRAM, ...programArguments], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk: Buffer) => {
+    output.stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    output.stderr += chunk.toString();
+  });
+  const [code, signal] = await within(30_000, 'the program ends', once(child, 'close'));
+  return { code, signal, ...output };
+}
