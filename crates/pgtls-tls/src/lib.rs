@@ -31,5 +31,6 @@ pub mod sni_resolver;
 pub mod socket_source;
 pub mod stream;
 pub mod summary;
+mod sync;
 pub mod verifier;
 mod version_one;

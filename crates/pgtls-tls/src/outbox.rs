@@ -49,6 +49,12 @@ impl Outbox {
 
     /// Appends `bytes` behind what waits.
     pub fn queue(&mut self, bytes: &[u8]) {
+        // A slow peer and a busy writer may never let this run empty: what is sent must go all the same, or the memory would
+        // grow with every byte ever queued. Moving no more than was sent keeps the cost per byte constant.
+        if self.sent >= self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -60,7 +66,7 @@ impl Outbox {
             self.sent = 0;
         }
         if self.len() < OUTBOX_LIMIT_BYTES / 2 {
-            self.waiting.drain(..).for_each(Waker::wake);
+            self.wake_waiting();
         }
     }
 
@@ -96,7 +102,7 @@ impl Outbox {
     /// The owner leaves: writers that wait learn it.
     pub fn close(&mut self) {
         self.is_closed = true;
-        self.waiting.drain(..).for_each(Waker::wake);
+        self.wake_waiting();
     }
 
     /// An error once the owner has left.
@@ -118,32 +124,46 @@ impl Outbox {
 
     /// Sends `bytes` behind what already waits, and keeps what the kernel does not take.
     ///
-    /// `try_send` is a non-blocking write; `WouldBlock` and short writes are no errors here.
+    /// `try_send` is a non-blocking write; `WouldBlock` and short writes are no errors here. An error loses nothing either:
+    /// a record left out would break the session for everybody, and the owner's flush meets the same error.
     pub fn send(
         &mut self,
         bytes: &[u8],
         mut try_send: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        while !self.is_empty() {
-            match attempt(&mut try_send, self.pending())? {
-                0 => {
-                    self.queue(bytes);
-                    return Ok(());
-                }
-                sent => self.advance(sent),
-            }
-        }
         let mut rest = bytes;
-        while !rest.is_empty() {
-            match attempt(&mut try_send, rest)? {
-                0 => break,
-                sent => rest = rest.get(sent..).unwrap_or_default(),
-            }
-        }
+        let result = self.send_in_order(&mut rest, &mut try_send);
         if !rest.is_empty() {
             self.queue(rest);
         }
+        result
+    }
+
+    /// Sends what waits, then `rest`, until the kernel takes no more.
+    fn send_in_order(
+        &mut self,
+        rest: &mut &[u8],
+        try_send: &mut impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        while !self.is_empty() {
+            match attempt(try_send, self.pending())? {
+                0 => return Ok(()),
+                sent => self.advance(sent),
+            }
+        }
+        while !rest.is_empty() {
+            match attempt(try_send, rest)? {
+                0 => return Ok(()),
+                sent => *rest = rest.get(sent..).unwrap_or_default(),
+            }
+        }
         Ok(())
+    }
+
+    fn wake_waiting(&mut self) {
+        std::mem::take(&mut self.waiting)
+            .into_iter()
+            .for_each(Waker::wake);
     }
 }
 

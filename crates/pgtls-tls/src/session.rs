@@ -4,17 +4,19 @@
 //! writing-or-queueing are therefore one critical section. The mutex guards the rustls connection, ciphertext
 //! that is not decrypted yet, plaintext that nobody took yet, and the [`Outbox`]. Under it runs encryption, decryption,
 //! and non-blocking reads and writes; never an await. A poisoned lock means that a thread died in the middle of
-//! a record: the session is lost, and only that session.
+//! a record: the session is lost, and only that session. Once TLS failed, rustls is not asked again: it holds positions in
+//! ciphertext that was given up, and would encrypt behind its own fatal alert.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::PoisonError;
 
 use rustls::Error;
 
 use crate::buffer::Buffer;
-use crate::ops::{TlsConnectionOps, Write};
+use crate::ops::{Driven, TlsConnectionOps, Write};
 use crate::outbox::Outbox;
 use crate::stream::TrySend;
+use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// Why a TLS session cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,9 @@ pub struct SessionState<C> {
     decrypted: Vec<u8>,
     outbox: Outbox,
     has_peer_closed: bool,
+    has_sent_close_notify: bool,
+    /// What TLS failed with. Every later call meets the same error.
+    failure: Option<Error>,
 }
 
 impl<C: TlsConnectionOps> SharedSession<C> {
@@ -69,6 +74,8 @@ impl<C: TlsConnectionOps> SharedSession<C> {
             decrypted: Vec::new(),
             outbox: Outbox::default(),
             has_peer_closed: false,
+            has_sent_close_notify: false,
+            failure: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -78,6 +85,12 @@ impl<C: TlsConnectionOps> SharedSession<C> {
     /// Takes the lock. The guard must not live across an await.
     pub fn lock(&self) -> Result<MutexGuard<'_, SessionState<C>>, SessionError> {
         self.state.lock().map_err(|_| SessionError::Poisoned)
+    }
+
+    /// The owner leaves: writers that wait learn it, from a poisoned session too.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.outbox.close();
     }
 }
 
@@ -136,10 +149,11 @@ impl<C: TlsConnectionOps> SessionState<C> {
         plaintext: &mut Buffer,
         outgoing: &mut Buffer,
     ) -> Result<(), SessionError> {
-        let driven = self
+        self.check_sound()?;
+        let result = self
             .tls
-            .drive(ciphertext, Write::Nothing, plaintext, outgoing)?;
-        self.has_peer_closed |= driven.peer_closed;
+            .drive(ciphertext, Write::Nothing, plaintext, outgoing);
+        let driven = self.note(result)?;
         let rest = ciphertext.get(driven.consumed..).unwrap_or_default();
         if rest.is_empty() {
             self.incoming = Vec::new();
@@ -160,14 +174,23 @@ impl<C: TlsConnectionOps> SessionState<C> {
             .map(|_| ())
     }
 
-    /// Encrypts `plaintext` behind `outgoing`; the caller sends that before it releases the lock.
+    /// Encrypts `plaintext` behind `outgoing`; the caller sends that before it releases the lock. `BrokenPipe` after
+    /// [`SessionState::close_notify`].
     pub fn encrypt(&mut self, plaintext: &[u8], outgoing: &mut Buffer) -> Result<(), SessionError> {
+        if self.has_sent_close_notify {
+            return Err(SessionError::Io(io::ErrorKind::BrokenPipe.into()));
+        }
         self.write(Write::Data(plaintext), outgoing)
     }
 
-    /// Appends the `close_notify` alert to `outgoing`; nothing may be encrypted after it.
+    /// Appends the `close_notify` alert to `outgoing`, once: whoever calls this again has nothing left to say.
     pub fn close_notify(&mut self, outgoing: &mut Buffer) -> Result<(), SessionError> {
-        self.write(Write::CloseNotify, outgoing)
+        if self.has_sent_close_notify {
+            return Ok(());
+        }
+        self.write(Write::CloseNotify, outgoing)?;
+        self.has_sent_close_notify = true;
+        Ok(())
     }
 
     /// Sends `outgoing` behind the outbox and empties it; what the kernel does not take stays in the outbox.
@@ -203,14 +226,30 @@ impl<C: TlsConnectionOps> SessionState<C> {
         plaintext: &mut Buffer,
         outgoing: &mut Buffer,
     ) -> Result<bool, SessionError> {
-        let driven = self
+        self.check_sound()?;
+        let result = self
             .tls
-            .drive(&mut self.incoming, write, plaintext, outgoing)?;
-        self.has_peer_closed |= driven.peer_closed;
+            .drive(&mut self.incoming, write, plaintext, outgoing);
+        let driven = self.note(result)?;
         if driven.consumed > 0 {
             self.incoming
                 .drain(..driven.consumed.min(self.incoming.len()));
         }
         Ok(driven.is_written)
+    }
+
+    fn check_sound(&self) -> Result<(), SessionError> {
+        match &self.failure {
+            Some(error) => Err(SessionError::Tls(error.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn note(&mut self, result: Result<Driven, Error>) -> Result<Driven, SessionError> {
+        match &result {
+            Ok(driven) => self.has_peer_closed |= driven.peer_closed,
+            Err(error) => self.failure = Some(error.clone()),
+        }
+        result.map_err(SessionError::Tls)
     }
 }

@@ -6,12 +6,15 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
 
 use crate::buffer::Buffer;
 use crate::ops::TlsConnectionOps;
-use crate::session::{SessionError, SharedSession};
+use crate::session::{SessionError, SessionState, SharedSession};
 use crate::stream::TrySend;
+use crate::sync::MutexGuard;
 
 /// What became of a message offered to a [`ClientSocket`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +40,28 @@ impl<C: TlsConnectionOps, S: AsFd> ClientSocketSource<C, S> {
 
     /// A socket of the caller's own: the descriptor is duplicated and closed with it.
     pub fn client_socket(&self) -> io::Result<ClientSocket<C>> {
-        let descriptor = self.socket.as_fd().try_clone_to_owned()?;
-        Ok(ClientSocket {
-            session: self.session.clone(),
-            socket: Descriptor::new(descriptor),
-        })
+        let descriptor = Descriptor::new(self.socket.as_fd().try_clone_to_owned()?);
+        Ok(ClientSocket::new(self.session.clone(), descriptor))
     }
 }
 
 /// Another thread's way to a client.
 #[derive(Debug)]
-pub struct ClientSocket<C> {
+pub struct ClientSocket<C, S = Descriptor> {
     session: SharedSession<C>,
-    socket: Descriptor,
+    socket: S,
 }
 
-impl<C: TlsConnectionOps> ClientSocket<C> {
+impl<C: TlsConnectionOps, S: TrySend> ClientSocket<C, S> {
+    /// Writes to `session`'s client through `socket`, which leads to the same peer as the owner's.
+    pub fn new(session: SharedSession<C>, socket: S) -> Self {
+        Self { session, socket }
+    }
+
     /// Encrypts and writes `messages` at once, or says that there is no room. `scratch` is the calling thread's.
     pub fn offer(&self, messages: &[u8], scratch: &mut Buffer) -> Result<Offer, SessionError> {
         scratch.clear();
-        let mut state = self.session.lock()?;
+        let mut state = self.lock()?;
         state.outbox().check_open()?;
         if !state.outbox().has_room() {
             return Ok(Offer::NoRoom);
@@ -87,12 +92,41 @@ impl<C: TlsConnectionOps> ClientSocket<C> {
     /// Encrypts and writes `close_notify`: nothing may be sent after it by anybody.
     pub fn close_notify(&self, scratch: &mut Buffer) -> Result<(), SessionError> {
         scratch.clear();
-        let mut state = self.session.lock()?;
+        let mut state = self.lock()?;
         state.outbox().check_open()?;
         let encrypted = state.close_notify(scratch);
         let delivered = state.deliver(&self.socket, scratch);
         state.outbox().call_owner();
         encrypted.and(delivered)
+    }
+
+    fn lock(&self) -> Result<ForeignGuard<'_, C>, SessionError> {
+        self.session.lock().map(ForeignGuard)
+    }
+}
+
+/// The lock in a foreign writer's hands. A panic under it poisons the session, which an idle owner would not learn by itself.
+struct ForeignGuard<'a, C: TlsConnectionOps>(MutexGuard<'a, SessionState<C>>);
+
+impl<C: TlsConnectionOps> Drop for ForeignGuard<'_, C> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.outbox().call_owner();
+        }
+    }
+}
+
+impl<C: TlsConnectionOps> Deref for ForeignGuard<'_, C> {
+    type Target = SessionState<C>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<C: TlsConnectionOps> DerefMut for ForeignGuard<'_, C> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 

@@ -219,6 +219,9 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         while state.has_residue() {
             match self.socket.poll_send(cx, state.outbox().pending()) {
                 Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+                }
                 Poll::Ready(Ok(sent)) => state.outbox().advance(sent),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
             }
