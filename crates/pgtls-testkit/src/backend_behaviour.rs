@@ -30,6 +30,8 @@ pub enum EncryptionAnswer {
 pub enum BackendBehaviour {
     /// Login, then every byte comes back; EOF is answered by EOF.
     Echo,
+    /// Login, then every byte comes back, and TLS 1.3 renews its keys before each answer.
+    EchoUpdatingKeys,
     /// Login, then everything is read and counted; EOF is answered by EOF.
     Discard,
     /// Login; the first bytes start a COPY out, then everything is read.
@@ -42,6 +44,12 @@ pub enum BackendBehaviour {
     Answer(Vec<u8>),
     /// Login; the first bytes are answered by a reset (RST).
     AbruptReset,
+    /// Login; the first bytes are answered by these, then a reset (RST).
+    AnswerThenReset(Vec<u8>),
+    /// Login; the first bytes are answered by these, and by a close that leaves the rest unread.
+    LastWords(Vec<u8>),
+    /// Login; the first bytes are answered by these below TLS, then everything is read.
+    BelowTls(Vec<u8>),
     /// Login; the first bytes are answered by FIN without close_notify.
     TruncateTls,
     /// Login, then nothing is read, ever.
@@ -52,6 +60,10 @@ pub enum BackendBehaviour {
     OfferSasl(Vec<&'static str>),
     /// No answer to the StartupMessage; everything is read.
     SilentLogin,
+    /// These bytes in place of a login, then everything is read.
+    StallLogin(Vec<u8>),
+    /// A reset (RST) in place of a login.
+    ResetAtStartup,
     /// A close in place of a login.
     CloseAtStartup,
 }
@@ -61,7 +73,26 @@ impl BackendBehaviour {
     pub(crate) fn logs_in(&self) -> bool {
         !matches!(
             self,
-            Self::RefuseLogin(_) | Self::OfferSasl(_) | Self::SilentLogin | Self::CloseAtStartup
+            Self::RefuseLogin(_)
+                | Self::OfferSasl(_)
+                | Self::SilentLogin
+                | Self::StallLogin(_)
+                | Self::ResetAtStartup
+                | Self::CloseAtStartup
+        )
+    }
+
+    /// Whether it ends without waiting for the peer to end its direction properly.
+    pub(crate) fn leaves(&self) -> bool {
+        matches!(
+            self,
+            Self::AbruptReset
+                | Self::AnswerThenReset(_)
+                | Self::LastWords(_)
+                | Self::TruncateTls
+                | Self::NeverRead
+                | Self::ResetAtStartup
+                | Self::CloseAtStartup
         )
     }
 }

@@ -25,10 +25,12 @@ pub(crate) struct Script {
     pub(crate) process_id: u32,
     pub(crate) secret_key: Vec<u8>,
     pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) byte_by_byte: bool,
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(transport: Transport, script: Arc<Script>, recorder: Recorder) {
+pub(crate) async fn serve(mut transport: Transport, script: Arc<Script>, recorder: Recorder) {
+    transport.set_byte_by_byte(script.byte_by_byte);
     let session = Session { script, recorder };
     if let Err(error) = session.run(transport).await {
         let ending = Ending::from(&error);
@@ -144,45 +146,84 @@ impl Session {
             connection.write_all(&self.login()).await?;
             connection.flush().await?;
         }
-        match behaviour {
-            BackendBehaviour::Discard | BackendBehaviour::SilentLogin => {}
-            BackendBehaviour::Echo => self.echo(&mut connection).await?,
+        if behaviour.leaves() {
+            return self.leave(connection).await;
+        }
+        self.converse(&mut connection).await?;
+        self.finish(connection).await
+    }
+
+    /// What comes between the login and the wait for the peer's end.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others only read, or are told apart by leaves()"
+    )]
+    async fn converse(&self, connection: &mut Connection) -> io::Result<()> {
+        match &self.script.behaviour {
+            BackendBehaviour::Echo => self.echo(connection, false).await,
+            BackendBehaviour::EchoUpdatingKeys => self.echo(connection, true).await,
             BackendBehaviour::CopyOutFlood(flood) => {
-                self.read_once(&mut connection).await;
-                send_flood(&mut connection, *flood).await?;
+                self.read_once(connection).await;
+                send_flood(connection, *flood).await
             }
-            BackendBehaviour::HalfClose => connection.shutdown().await?,
+            BackendBehaviour::HalfClose => connection.shutdown().await,
             BackendBehaviour::AnswerAfterEof(bytes) => {
-                self.read_to_end(&mut connection).await;
-                connection.write_all(bytes).await?;
+                self.read_to_end(connection).await;
+                connection.write_all(bytes).await
             }
             BackendBehaviour::Answer(bytes) => {
+                self.read_once(connection).await;
+                connection.write_all(bytes).await
+            }
+            BackendBehaviour::BelowTls(bytes) => {
+                self.read_once(connection).await;
+                connection.transport_mut().write_all(bytes).await
+            }
+            BackendBehaviour::StallLogin(bytes) => connection.write_all(bytes).await,
+            BackendBehaviour::RefuseLogin(bytes) => {
+                connection.write_all(bytes).await?;
+                connection.shutdown().await
+            }
+            BackendBehaviour::OfferSasl(mechanisms) => {
+                let offer = authentication_sasl(mechanisms);
+                connection.write_all(&offer).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the connection without waiting for the peer to end its direction properly.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others are told apart by leaves()"
+    )]
+    async fn leave(&self, mut connection: Connection) -> io::Result<()> {
+        match &self.script.behaviour {
+            BackendBehaviour::LastWords(bytes) => {
                 self.read_once(&mut connection).await;
                 connection.write_all(bytes).await?;
+                connection.flush().await
+            }
+            BackendBehaviour::AnswerThenReset(bytes) => {
+                self.read_once(&mut connection).await;
+                connection.write_all(bytes).await?;
+                connection.flush().await?;
+                connection.transport().reset_on_drop()
             }
             BackendBehaviour::AbruptReset => {
                 self.read_once(&mut connection).await;
-                return connection.transport().reset_on_drop();
+                connection.transport().reset_on_drop()
             }
+            BackendBehaviour::ResetAtStartup => connection.transport().reset_on_drop(),
             BackendBehaviour::TruncateTls => {
                 self.read_once(&mut connection).await;
                 connection.fin_without_close_notify().await?;
                 self.read_to_end(&mut connection).await;
-                return Ok(());
+                Ok(())
             }
             BackendBehaviour::NeverRead => std::future::pending().await,
-            BackendBehaviour::RefuseLogin(bytes) => {
-                connection.write_all(bytes).await?;
-                connection.shutdown().await?;
-            }
-            BackendBehaviour::OfferSasl(mechanisms) => {
-                connection
-                    .write_all(&authentication_sasl(mechanisms))
-                    .await?;
-            }
-            BackendBehaviour::CloseAtStartup => return Ok(()),
+            _ => Ok(()),
         }
-        self.finish(connection).await
     }
 
     /// Reads to the end of the peer's direction, then ends ours.
@@ -203,9 +244,12 @@ impl Session {
         bytes
     }
 
-    async fn echo(&self, connection: &mut Connection) -> io::Result<()> {
+    async fn echo(&self, connection: &mut Connection, updates_keys: bool) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         while let Some(bytes) = self.read_into(connection, &mut buffer).await {
+            if updates_keys {
+                connection.update_keys()?;
+            }
             connection.write_all(bytes).await?;
             connection.flush().await?;
         }

@@ -74,6 +74,22 @@ impl Connection {
         }
     }
 
+    /// Renews our keys and asks the peer to renew its own (KeyUpdate, RFC 8446 section 4.6.3); the
+    /// message goes out with the next write.
+    ///
+    /// # Errors
+    /// When this is no TLS 1.3.
+    pub fn update_keys(&mut self) -> io::Result<()> {
+        let Self::Tls(stream) = self else {
+            return Err(io::Error::other("no TLS"));
+        };
+        match &mut **stream {
+            TlsStream::Client(client) => client.get_mut().1.refresh_traffic_keys(),
+            TlsStream::Server(server) => server.get_mut().1.refresh_traffic_keys(),
+        }
+        .map_err(io::Error::other)
+    }
+
     /// FIN without a close_notify before it.
     ///
     /// # Errors

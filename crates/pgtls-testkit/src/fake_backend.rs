@@ -56,6 +56,7 @@ impl FakeBackend {
                 process_id: 4242,
                 secret_key: vec![0xde, 0xad, 0xbe, 0xef],
                 parameters: parameters.into_iter().map(owned).collect(),
+                byte_by_byte: false,
             },
         }
     }
@@ -137,6 +138,13 @@ impl FakeBackendBuilder {
     pub fn key_data(mut self, process_id: u32, secret_key: &[u8]) -> Self {
         self.script.process_id = process_id;
         self.script.secret_key = secret_key.to_vec();
+        self
+    }
+
+    /// Every byte (below TLS) is a write of its own.
+    #[must_use]
+    pub fn byte_by_byte(mut self) -> Self {
+        self.script.byte_by_byte = true;
         self
     }
 

@@ -107,6 +107,14 @@ impl Frontend {
         &mut self.connection
     }
 
+    /// The connection itself, once nothing more is to be read by messages; what was read ahead goes
+    /// along.
+    #[must_use]
+    pub fn into_connection(self) -> (Connection, Vec<u8>) {
+        let read_ahead = self.unread().to_vec();
+        (self.connection, read_ahead)
+    }
+
     /// From now on every byte (below TLS) is a write of its own (or no longer).
     pub fn set_byte_by_byte(&mut self, byte_by_byte: bool) {
         self.connection

@@ -30,6 +30,7 @@ mod frontend;
 pub mod messages;
 mod postgres_connector;
 mod session_record;
+mod stepwise_tls;
 mod tls;
 mod transport;
 
@@ -43,6 +44,7 @@ pub use flood::Flood;
 pub use frontend::{CopyOut, Frontend, OwnedMessage};
 pub use postgres_connector::PostgresConnector;
 pub use session_record::{CancelSeen, SessionRecord, TlsSeen};
+pub use stepwise_tls::StepwiseTls;
 pub use tempfile::TempDir;
 pub use tls::{TlsClient, server_config, server_config_with_client_ca};
 pub use transport::Transport;

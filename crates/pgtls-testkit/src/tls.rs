@@ -106,6 +106,18 @@ impl TlsClient {
         self
     }
 
+    /// Offers TLS 1.2 only.
+    #[must_use]
+    pub fn tls_1_2_only(self) -> Self {
+        self.with_versions(&[&rustls::version::TLS12])
+    }
+
+    /// Offers TLS 1.3 only.
+    #[must_use]
+    pub fn tls_1_3_only(self) -> Self {
+        self.with_versions(&[&rustls::version::TLS13])
+    }
+
     /// Offers these ALPN protocols; none = no extension.
     #[must_use]
     pub fn with_alpn(mut self, alpn: &[&str]) -> Self {
@@ -167,6 +179,11 @@ impl TlsClient {
             config.resumption = resumption.clone();
         }
         config
+    }
+
+    /// The name that is expected.
+    pub(crate) fn server_name(&self) -> &str {
+        &self.server_name
     }
 
     /// Does the handshake on `transport`.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use pgtls_testkit::{
     BackendBehaviour, CertificateSpec, EncryptionAnswer, Ending, FakeBackend, Flood, Frontend,
-    KeyKind, TempDir, TestCa, TlsClient, Validity, messages, self_signed, server_config,
-    server_config_with_client_ca,
+    KeyKind, StepwiseTls, TempDir, TestCa, TlsClient, Validity, messages, self_signed,
+    server_config, server_config_with_client_ca,
 };
 use pgtls_wire::{BackendKeyData, encode_cancel_request};
 
@@ -383,5 +383,79 @@ async fn every_kind_of_key_serves_and_its_file_is_private() {
         assert_eq!(mode & 0o777, 0o600);
         let written = std::fs::read_to_string(&files.cert_file).expect("a certificate file");
         assert_eq!(written, issued.cert_pem);
+    }
+}
+
+#[tokio::test]
+async fn a_client_driven_by_hand_decides_what_shares_a_segment() {
+    let ca = TestCa::new("test root");
+    let backend = FakeBackend::builder()
+        .encryption(encrypted(&ca))
+        .listen()
+        .await;
+    let mut frontend = Frontend::connect(backend.tcp_address())
+        .await
+        .expect("a connection");
+    assert_eq!(frontend.request_tls().await.expect("an answer"), b'S');
+    let mut session = StepwiseTls::new(&TlsClient::trusting(&ca));
+    session.write(&messages::startup_message(0, &[("user", "alice")]));
+    let mut plaintext = Vec::new();
+    while plaintext.is_empty() {
+        let outgoing = session.outgoing();
+        frontend.send(&outgoing).await.expect("sent");
+        let mut buffer = vec![0; 16 * 1024];
+        let read = frontend.connection_mut().read_some(&mut buffer).await;
+        let count = read.expect("an answer of the server");
+        plaintext = session.incoming(&buffer[..count]).expect("valid TLS");
+    }
+    assert!(!session.is_handshaking());
+    assert!(plaintext.starts_with(&messages::authentication_ok()));
+}
+
+#[tokio::test]
+async fn a_backend_may_say_something_and_then_reset_leave_or_stall() {
+    let words = messages::error_response("FATAL", "57P01", "shutting down");
+    for (behaviour, ends) in [
+        (BackendBehaviour::AnswerThenReset(words.clone()), true),
+        (BackendBehaviour::LastWords(words.clone()), true),
+        (BackendBehaviour::BelowTls(words.clone()), false),
+    ] {
+        let backend = FakeBackend::builder().behaviour(behaviour).listen().await;
+        let mut frontend = plain_login(&backend).await;
+        frontend.send(&messages::query("1")).await.expect("sent");
+        let said = frontend.read_exact(words.len()).await.expect("words");
+        assert_eq!(said, words);
+        if ends {
+            backend.closed(0).await;
+        }
+    }
+    let stalling = BackendBehaviour::StallLogin(words.clone());
+    let backend = FakeBackend::builder().behaviour(stalling).listen().await;
+    let mut frontend = Frontend::connect(backend.tcp_address())
+        .await
+        .expect("a connection");
+    frontend.startup(&[("user", "a")]).await.expect("sent");
+    assert_eq!(
+        frontend.read_exact(words.len()).await.expect("words"),
+        words
+    );
+    assert_eq!(frontend.close().await.expect("an end"), Ending::Fin);
+}
+
+#[tokio::test]
+async fn keys_are_updated_by_both_ends() {
+    let ca = TestCa::new("test root");
+    let backend = FakeBackend::builder()
+        .encryption(encrypted(&ca))
+        .behaviour(BackendBehaviour::EchoUpdatingKeys)
+        .byte_by_byte()
+        .listen()
+        .await;
+    let mut frontend = tls_login(&backend, &ca).await;
+    for _ in 0..3 {
+        let updated = frontend.connection_mut().update_keys();
+        updated.expect("TLS 1.3");
+        frontend.send(b"hello").await.expect("sent");
+        assert_eq!(frontend.read_exact(5).await.expect("an echo"), b"hello");
     }
 }

@@ -1,0 +1,265 @@
+//! Phase *authenticate*: what passes unchanged, what is noted, and what is refused before the first ReadyForQuery.
+
+use std::sync::Arc;
+
+use pgtls_core::{CloseReason, DataPlaneOptions, FaultSide, Phase};
+use pgtls_testkit::{
+    BackendBehaviour, EncryptionAnswer, Ending, FakeBackend, messages, server_config,
+};
+
+use crate::stage::{Arrival, Client, Pki, Stage};
+
+const PLUS: &str = "SCRAM-SHA-256-PLUS";
+const WITHOUT: &str = "SCRAM-SHA-256";
+
+async fn behaving(pki: &Pki, behaviour: BackendBehaviour) -> (FakeBackend, Stage) {
+    let backend = pki.tls_backend().behaviour(behaviour).listen().await;
+    let stage = Stage::start(&pki.tls_options(&[&backend])).await;
+    (backend, stage)
+}
+
+#[tokio::test]
+async fn a_login_passes_unchanged_until_ready_for_query() {
+    let pki = Pki::new();
+    let key = [7; 32];
+    for byte_by_byte in [false, true] {
+        let mut builder = pki
+            .tls_backend()
+            .key_data(99, &key)
+            .parameter("pgtls", "was here");
+        if byte_by_byte {
+            builder = builder.byte_by_byte();
+        }
+        let backend = builder.listen().await;
+        let stage = Stage::start(&pki.tls_options(&[&backend])).await;
+        let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+        let login = client.frontend.read_until_ready().await.unwrap();
+        let tags: Vec<_> = login.iter().map(|message| message.tag).collect();
+        assert_eq!(tags, b"RSSSKZ");
+        assert_eq!(login[3].body, b"pgtls\0was here\0");
+        assert_eq!(login[4].body, [&99_u32.to_be_bytes()[..], &key].concat());
+        client.echo("select 1").await;
+        client.close().await;
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_backend_sends_along_with_ready_for_query_reaches_the_client() {
+    let pki = Pki::new();
+    let login = [
+        messages::authentication_ok(),
+        messages::backend_key_data(1, b"key!"),
+        messages::ready_for_query(),
+        messages::message(b'A', b"\0\0\0\x01channel\0payload\0"),
+        messages::message(b'N', b"half a notice")[..9].to_vec(),
+    ]
+    .concat();
+    let (_backend, stage) = behaving(&pki, BackendBehaviour::StallLogin(login.clone())).await;
+    let mut client = stage
+        .knock(Arrival::default().within(1000), &pki.client())
+        .await;
+    let received = client.frontend.read_exact(login.len()).await.unwrap();
+    assert_eq!(received, login);
+    client.close().await;
+    stage.finish().await;
+}
+
+/// What the backend's -PLUS offer comes to, when the client takes `mechanism`.
+async fn choose(
+    options: &DataPlaneOptions,
+    pki: &Pki,
+    mechanism: &str,
+) -> (Client, Stage, Vec<u8>) {
+    let stage = Stage::start(options).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    let offer = client.frontend.read_message().await.unwrap();
+    assert_eq!(offer.tag, b'R');
+    let response = messages::sasl_initial_response(mechanism, b"p=tls-server-end-point,,n=,r=x");
+    // In pieces: the mechanism is known only with the whole message.
+    for piece in response.chunks(7) {
+        client.frontend.send(piece).await.unwrap();
+    }
+    (client, stage, response)
+}
+
+#[tokio::test]
+async fn channel_binding_with_two_different_certificates_is_told_28000_and_never_reaches_the_backend()
+ {
+    let pki = Pki::new();
+    let sasl = BackendBehaviour::OfferSasl(vec![PLUS, WITHOUT]);
+    let backend = pki.tls_backend().behaviour(sasl).listen().await;
+    let options = pki.tls_options(&[&backend]);
+    let (mut client, stage, _) = choose(&options, &pki, PLUS).await;
+    let fatal = client.fatal().await;
+    assert_eq!(fatal.sqlstate, "28000");
+    assert!(fatal.text.contains("channel binding"));
+    assert!(
+        fatal
+            .hint
+            .is_some_and(|hint| hint.contains("channel_binding=disable"))
+    );
+    let id = client.id;
+    drop(client);
+    let report = stage
+        .ended(id, CloseReason::ChannelBindingConflict, Phase::Authenticate)
+        .await;
+    assert_eq!(report.sqlstate, Some("28000"));
+    let record = backend.closed(0).await;
+    assert_eq!(
+        record.received_bytes, 0,
+        "the client's proof stayed with us"
+    );
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn without_channel_binding_scram_passes_whatever_the_certificates() {
+    let pki = Pki::new();
+    let sasl = BackendBehaviour::OfferSasl(vec![PLUS, WITHOUT]);
+    let backend = pki.tls_backend().behaviour(sasl).listen().await;
+    let (client, stage, response) = choose(&pki.tls_options(&[&backend]), &pki, WITHOUT).await;
+    let whole = u64::try_from(response.len()).unwrap();
+    let records = backend
+        .wait_until(|all| all[0].received_bytes == whole)
+        .await;
+    assert_eq!(records[0].received, response);
+    drop(client);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn channel_binding_passes_with_the_same_certificate_on_both_legs() {
+    let pki = Pki::new();
+    let config = Arc::new(server_config(&pki.listener));
+    let backend = FakeBackend::builder()
+        .encryption(EncryptionAnswer::Accept(config))
+        .behaviour(BackendBehaviour::OfferSasl(vec![PLUS]))
+        .listen()
+        .await;
+    let (client, stage, response) = choose(&pki.tls_options(&[&backend]), &pki, PLUS).await;
+    backend.wait_until(|all| all[0].received == response).await;
+    drop(client);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn channel_binding_is_left_to_the_backend_when_its_leg_is_plaintext() {
+    let pki = Pki::new();
+    let sasl = BackendBehaviour::OfferSasl(vec![PLUS]);
+    let backend = FakeBackend::builder().behaviour(sasl).listen().await;
+    let (client, stage, response) = choose(&pki.options(&[&backend]), &pki, PLUS).await;
+    backend.wait_until(|all| all[0].received == response).await;
+    drop(client);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_closes_or_resets_at_startup_is_told_08006() {
+    let pki = Pki::new();
+    for (behaviour, reason) in [
+        (BackendBehaviour::CloseAtStartup, CloseReason::BackendClosed),
+        (BackendBehaviour::ResetAtStartup, CloseReason::BackendReset),
+    ] {
+        // Plaintext behind: with TLS a close leaves the ticket unread, which makes it a reset.
+        let backend = FakeBackend::builder().behaviour(behaviour).listen().await;
+        let stage = Stage::start(&pki.options(&[&backend])).await;
+        let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+        let fatal = client.fatal().await;
+        assert_eq!(
+            (fatal.sqlstate.as_str(), fatal.ending),
+            ("08006", Ending::CloseNotify)
+        );
+        let id = client.id;
+        drop(client);
+        let report = stage.ended(id, reason, Phase::Authenticate).await;
+        assert_eq!(report.fault_side, Some(FaultSide::Backend));
+        assert_eq!(report.sqlstate, Some("08006"));
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_passes_unchanged() {
+    let pki = Pki::new();
+    let error = messages::error_response("FATAL", "28P01", "password authentication failed");
+    let (_backend, stage) = behaving(&pki, BackendBehaviour::RefuseLogin(error.clone())).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    let (received, ending) = client.frontend.read_to_end().await;
+    assert_eq!((received, ending), (error, Ending::CloseNotify));
+    let id = client.id;
+    client.frontend.half_close().await.unwrap();
+    drop(client);
+    let report = stage
+        .ended(id, CloseReason::BackendClosed, Phase::Authenticate)
+        .await;
+    assert_eq!(report.sqlstate, None, "the words were the backend's");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn the_words_of_a_server_that_cannot_fork_pass_unchanged() {
+    let pki = Pki::new();
+    let words = b"Ecould not fork new process for connection: Cannot allocate memory\n\0".to_vec();
+    let (_backend, stage) = behaving(&pki, BackendBehaviour::RefuseLogin(words.clone())).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    let (received, _) = client.frontend.read_to_end().await;
+    assert_eq!(received, words);
+    drop(client);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_never_answers_is_told_57014_when_the_login_time_is_over() {
+    let pki = Pki::new();
+    let (backend, stage) = behaving(&pki, BackendBehaviour::SilentLogin).await;
+    let arrival = Arrival::default().within(200);
+    let mut client = stage.knock(arrival, &pki.client()).await;
+    let fatal = client.fatal().await;
+    assert_eq!(
+        (fatal.sqlstate.as_str(), fatal.ending),
+        ("57014", Ending::CloseNotify)
+    );
+    let id = client.id;
+    drop(client);
+    let report = stage
+        .ended(id, CloseReason::LoginTimeout, Phase::Authenticate)
+        .await;
+    assert_eq!(report.sqlstate, Some("57014"));
+    backend.closed(0).await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn the_login_timeout_puts_no_message_into_the_middle_of_the_backends() {
+    let pki = Pki::new();
+    let half = messages::parameter_status("server_version", "18.0")[..12].to_vec();
+    let (_backend, stage) = behaving(&pki, BackendBehaviour::StallLogin(half.clone())).await;
+    let arrival = Arrival::default().within(200);
+    let mut client = stage.knock(arrival, &pki.client()).await;
+    let (received, _) = client.frontend.read_to_end().await;
+    let id = client.id;
+    drop(client);
+    let report = stage.report(id).await;
+    assert_eq!(report.reason, CloseReason::LoginTimeout);
+    assert_eq!(received, half, "nothing behind half a message");
+    assert_eq!(report.sqlstate, None);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_login_ends_the_backend_too() {
+    let pki = Pki::new();
+    let (backend, stage) = behaving(&pki, BackendBehaviour::SilentLogin).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    backend
+        .wait_until(|all| all.iter().any(|one| one.startup_packet.is_some()))
+        .await;
+    client.frontend.half_close().await.unwrap();
+    let record = backend.closed(0).await;
+    assert_eq!(record.ending, Some(Ending::CloseNotify));
+    let id = client.id;
+    drop(client);
+    stage.report(id).await;
+    stage.finish().await;
+}

@@ -1,0 +1,197 @@
+//! CancelRequests: to which backend they go, over what, and with which keys.
+
+use pgtls_core::{CloseReason, FaultSide, Phase, Sslmode};
+use pgtls_testkit::{CancelSeen, EncryptionAnswer, Ending, FakeBackend};
+use pgtls_wire::encode_cancel_request;
+
+use crate::stage::{Arrival, Client, Pki, STARTUP, Stage};
+
+const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
+
+/// Sends a CancelRequest in plaintext and waits for the close that answers it.
+async fn cancel(stage: &Stage, process_id: u32, key: &[u8]) -> u64 {
+    let packet = encode_cancel_request(process_id, key);
+    let mut client = stage.arrive(Arrival::plain().with_prefix(&packet)).await;
+    assert_eq!(
+        client.frontend.read_to_end().await,
+        (Vec::new(), Ending::Fin)
+    );
+    client.id
+}
+
+fn cancels(backend: &FakeBackend) -> Vec<CancelSeen> {
+    backend
+        .records()
+        .into_iter()
+        .filter_map(|record| record.cancel_request)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_cancel_goes_to_the_one_backend_of_two_that_serves_the_session() {
+    let pki = Pki::new();
+    // The first one lets nobody in over TLS, so that sessions go to the second.
+    let first = FakeBackend::builder()
+        .encryption(EncryptionAnswer::Close)
+        .listen()
+        .await;
+    let second = pki.tls_backend().listen().await;
+    let stage = Stage::start(&pki.tls_options(&[&first, &second])).await;
+    let client = stage.login(&pki.client()).await;
+    assert_eq!(first.records().len(), 1);
+    let id = cancel(&stage, 4242, &KEY).await;
+    let report = stage
+        .ended(id, CloseReason::CancelForwarded, Phase::Route)
+        .await;
+    assert!(report.is_cancel);
+    assert_eq!((report.user, report.sqlstate), (None, None));
+    second
+        .wait_until(|all| all.len() == 2 && all[1].cancel_request.is_some())
+        .await;
+    assert!(
+        second.records()[1].tls.is_some(),
+        "a cancel follows the sslmode"
+    );
+    assert_eq!(
+        first.records().len(),
+        1,
+        "the other backend heard nothing of it"
+    );
+    client.close().await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancel_finds_its_session_even_after_a_reload_put_another_backend_first() {
+    let pki = Pki::new();
+    let old = FakeBackend::builder().listen().await;
+    let new = FakeBackend::builder().key_data(1, b"new!").listen().await;
+    let stage = Stage::start(&pki.options(&[&old])).await;
+    let client = stage.login(&pki.client()).await;
+    stage
+        .plane
+        .reload(&pki.options(&[&new, &old]).routes)
+        .unwrap();
+    cancel(&stage, 4242, &KEY).await;
+    old.wait_until(|all| all.iter().any(|one| one.cancel_request.is_some()))
+        .await;
+    assert_eq!(new.records().len(), 0);
+    client.close().await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_key_goes_to_every_address_of_the_route() {
+    let pki = Pki::new();
+    let first = FakeBackend::builder().listen().await;
+    let second = FakeBackend::builder().listen().await;
+    let stage = Stage::start(&pki.options(&[&first, &second])).await;
+    let id = cancel(&stage, 7, b"who?").await;
+    assert_eq!(stage.report(id).await.reason, CloseReason::CancelForwarded);
+    let expected = CancelSeen {
+        process_id: 7,
+        secret_key: b"who?".to_vec(),
+    };
+    for backend in [&first, &second] {
+        backend.closed(0).await;
+        assert_eq!(cancels(backend), std::slice::from_ref(&expected));
+    }
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn long_keys_of_protocol_3_2_are_forwarded_whole() {
+    let pki = Pki::new();
+    for length in [32, 256] {
+        let key: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
+        let backend = FakeBackend::builder().key_data(9, &key).listen().await;
+        let bystander = FakeBackend::builder().listen().await;
+        let mut options = pki.options(&[&backend]);
+        let stage = Stage::start(&options).await;
+        let client = stage.login(&pki.client()).await;
+        options.routes[0]
+            .backend
+            .addresses
+            .insert(0, crate::stage::address_of(&bystander));
+        stage.plane.reload(&options.routes).unwrap();
+        cancel(&stage, 9, &key).await;
+        backend
+            .wait_until(|all| all.iter().any(|one| one.cancel_request.is_some()))
+            .await;
+        assert_eq!(cancels(&backend)[0].secret_key, key);
+        assert_eq!(bystander.records().len(), 0, "the key was known");
+        client.close().await;
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_reaches_nobody_is_reported_and_answered_by_the_close_alone() {
+    let pki = Pki::new();
+    let refusing = FakeBackend::builder().listen().await;
+    let mut options = pki.options(&[&refusing]);
+    options.routes[0].backend.sslmode = Sslmode::Require;
+    let stage = Stage::start(&options).await;
+    let id = cancel(&stage, 4242, &KEY).await;
+    let report = stage
+        .ended(id, CloseReason::CancelFailed, Phase::Route)
+        .await;
+    assert_eq!(report.fault_side, Some(FaultSide::Backend));
+    assert_eq!(report.sqlstate, None);
+    assert_eq!(cancels(&refusing), []);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_is_forgotten_with_its_session_and_belongs_to_its_route_alone() {
+    let pki = Pki::new();
+    let backend = FakeBackend::builder().listen().await;
+    let elsewhere = FakeBackend::builder().listen().await;
+    let mut options = pki.options(&[&backend]);
+    let mut other = options.routes[0].clone();
+    other.route_id = 2;
+    other.backend.addresses = vec![crate::stage::address_of(&elsewhere)];
+    options.routes.push(other);
+    let stage = Stage::start(&options).await;
+    let client = stage.login(&pki.client()).await;
+    let packet = encode_cancel_request(4242, &KEY);
+    let arrival = Arrival::plain().with_prefix(&packet).on_route(2);
+    let mut foreign = stage.arrive(arrival).await;
+    foreign.frontend.read_to_end().await;
+    assert_eq!(cancels(&backend), [], "a route's keys are its own");
+    assert_eq!(cancels(&elsewhere).len(), 1);
+    drop(foreign);
+    client.close().await;
+    stage.wait_for(|now| now.live_sessions == 0).await;
+    // Known no longer: it goes to all addresses, of which there is one.
+    cancel(&stage, 4242, &KEY).await;
+    backend
+        .wait_until(|all| all.iter().any(|one| one.cancel_request.is_some()))
+        .await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancel_inside_tls_is_forwarded_while_its_session_goes_on() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let stage = Stage::start(&pki.tls_options(&[&backend])).await;
+    for tls in pki.clients_by_version() {
+        let mut session = stage.login(&tls).await;
+        let mut canceller: Client = stage.shake(Arrival::default(), &tls).await;
+        let packet = encode_cancel_request(4242, &KEY);
+        canceller.frontend.send(&packet).await.unwrap();
+        let (answer, ending) = canceller.frontend.read_to_end().await;
+        assert_eq!((answer.as_slice(), ending), (&b""[..], Ending::CloseNotify));
+        session.echo("select 'still here'").await;
+        drop(canceller);
+        session.close().await;
+    }
+    assert_eq!(cancels(&backend).len(), 2);
+    let startup = pgtls_testkit::messages::startup_message(0, &STARTUP);
+    assert_eq!(
+        backend.records()[0].startup_packet.as_deref(),
+        Some(&startup[..])
+    );
+    stage.finish().await;
+}

@@ -1,0 +1,23 @@
+//! The data plane as its owner sees it: real sockets in, a fake backend behind, a file per phase. One binary, linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "outside #[test] functions, too, a helper's panic is how a test fails"
+)]
+
+mod adopt;
+mod authentication;
+mod cancel;
+mod close;
+mod connect;
+mod drain;
+mod handshake;
+mod leaks;
+mod relay;
+mod reload;
+mod route;
+mod stage;
+mod workers;
