@@ -30,7 +30,10 @@ pub enum AdoptError {
 #[derive(Debug)]
 pub(crate) struct Admission {
     max_client_conn: u32,
+    /// Every session, also those that only live to be refused.
     live: AtomicU32,
+    /// Sessions within the limits: what the limits are compared with.
+    admitted: AtomicU32,
     /// (route, address) → sessions; only for routes with a limit per address. Nothing else runs under this lock.
     per_address: Mutex<HashMap<(u32, IpAddr), u32>>,
     handshakes: Arc<Semaphore>,
@@ -50,8 +53,9 @@ const WORTH_TRIMMING: u32 = 64;
 pub(crate) enum Verdict {
     /// Go on; a handshake slot is to be waited for.
     Admitted(Permit),
-    /// Over a limit: go on as far as it takes to tell the client, or to serve a CancelRequest.
-    OverLimit(Permit, OwnedSemaphorePermit),
+    /// Over a limit: go on as far as it takes to tell the client, or to serve a CancelRequest. The slot bounds how many do; a
+    /// plaintext CancelRequest, which is served whatever the limits say, needs none.
+    OverLimit(Permit, Option<OwnedSemaphorePermit>),
 }
 
 /// One live session in the counts; dropping it gives the place back.
@@ -59,6 +63,14 @@ pub(crate) enum Verdict {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     route: Arc<Route>,
+    /// None for a session over a limit, which takes nobody's place.
+    place: Option<Place>,
+}
+
+/// A place within the limits.
+#[derive(Debug)]
+struct Place {
+    /// Counted only where the route limits sessions per address.
     address: Option<IpAddr>,
 }
 
@@ -67,6 +79,7 @@ impl Admission {
         Arc::new(Self {
             max_client_conn,
             live: AtomicU32::new(0),
+            admitted: AtomicU32::new(0),
             per_address: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(
                 max_concurrent_handshakes.clamp(1, Semaphore::MAX_PERMITS),
@@ -97,37 +110,60 @@ impl Admission {
         self: &Arc<Self>,
         route: &Arc<Route>,
         peer: &str,
+        is_cancel: bool,
     ) -> Result<Verdict, AdoptError> {
-        let all = self.live.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        self.peak.fetch_max(all, Ordering::AcqRel);
-        let of_route = route
+        let place = self.take_place(route, peer);
+        let slot = if place.is_some() || is_cancel {
+            None
+        } else {
+            let slot = Arc::clone(&self.handshakes).try_acquire_owned();
+            Some(slot.map_err(|_| AdoptError::TooManyConnections)?)
+        };
+        let live = self.live.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        self.peak.fetch_max(live, Ordering::AcqRel);
+        route
             .counters
             .live_sessions()
-            .fetch_add(1, Ordering::AcqRel)
-            .saturating_add(1);
-        let address = if route.max_client_conn_per_ip > 0 {
-            peer.parse::<SocketAddr>()
-                .ok()
-                .map(|peer| peer.ip().to_canonical())
-        } else {
-            None
-        };
-        let of_address = address.map_or(0, |address| self.count_address(route.id, address));
+            .fetch_add(1, Ordering::AcqRel);
+        let is_admitted = place.is_some();
         let permit = Permit {
             admission: Arc::clone(self),
             route: Arc::clone(route),
-            address,
+            place,
         };
+        Ok(if is_admitted {
+            Verdict::Admitted(permit)
+        } else {
+            Verdict::OverLimit(permit, slot)
+        })
+    }
+
+    /// A place within every limit, or none at all.
+    fn take_place(&self, route: &Route, peer: &str) -> Option<Place> {
+        let all = take(&self.admitted);
+        let of_route = take(route.counters.admitted());
+        let address = (route.max_client_conn_per_ip > 0)
+            .then(|| peer.parse::<SocketAddr>().ok())
+            .flatten()
+            .map(|peer| peer.ip().to_canonical());
+        let of_address = address.map_or(0, |address| self.count_address(route.id, address));
+        let place = Place { address };
         let is_over = all > self.max_client_conn
             || exceeds(of_route, route.max_client_conn)
             || exceeds(of_address, route.max_client_conn_per_ip);
-        if !is_over {
-            return Ok(Verdict::Admitted(permit));
+        if is_over {
+            self.give_back(route, &place);
+            return None;
         }
-        let slot = Arc::clone(&self.handshakes)
-            .try_acquire_owned()
-            .map_err(|_| AdoptError::TooManyConnections)?;
-        Ok(Verdict::OverLimit(permit, slot))
+        Some(place)
+    }
+
+    fn give_back(&self, route: &Route, place: &Place) {
+        self.admitted.fetch_sub(1, Ordering::AcqRel);
+        route.counters.admitted().fetch_sub(1, Ordering::AcqRel);
+        if let Some(address) = place.address {
+            self.discount_address(route.id, address);
+        }
     }
 
     fn count_address(&self, route_id: u32, address: IpAddr) -> u32 {
@@ -154,6 +190,11 @@ impl Admission {
     }
 }
 
+/// Takes a place and says how many are taken now.
+fn take(count: &AtomicU32) -> u32 {
+    count.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+}
+
 /// Whether `count` is over `limit`, where 0 is no limit.
 fn exceeds(count: u32, limit: u32) -> bool {
     limit > 0 && count > limit
@@ -161,8 +202,8 @@ fn exceeds(count: u32, limit: u32) -> bool {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.admission.discount_address(self.route.id, address);
+        if let Some(place) = &self.place {
+            self.admission.give_back(&self.route, place);
         }
         self.route
             .counters

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct RouteCounters {
     live_sessions: AtomicU32,
+    /// Those of them within the limits.
+    admitted: AtomicU32,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -21,6 +23,10 @@ impl RouteCounters {
 
     pub(crate) fn live_sessions(&self) -> &AtomicU32 {
         &self.live_sessions
+    }
+
+    pub(crate) fn admitted(&self) -> &AtomicU32 {
+        &self.admitted
     }
 
     pub(crate) fn snapshot(&self, route_id: u32) -> RouteSnapshot {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pgtls_wire::is_cancel_request_header;
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
@@ -14,7 +15,7 @@ use crate::connection::cancel::CancelRegistry;
 use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
 use crate::messages::{
-    Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, FAREWELL_QUEUE, ProxyMessage,
+    Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, FAREWELL_QUEUE, OverLimit, ProxyMessage,
 };
 use crate::options::{DataPlaneOptions, RouteOptions};
 use crate::report::{ConnectionReport, TlsReport, TlsSide};
@@ -204,9 +205,15 @@ impl DataPlane {
             .routes
             .find(handoff.route_id)
             .ok_or(AdoptError::RouteUnknown(handoff.route_id))?;
-        let (permit, over_limit) = match self.shared.admission.admit(&route, &handoff.peer)? {
+        let is_cancel = handoff.encryption == ClientEncryption::None
+            && is_cancel_request_header(&handoff.prefix);
+        let verdict = self
+            .shared
+            .admission
+            .admit(&route, &handoff.peer, is_cancel)?;
+        let (permit, over_limit) = match verdict {
             Verdict::Admitted(permit) => (permit, None),
-            Verdict::OverLimit(permit, slot) => (permit, Some(slot)),
+            Verdict::OverLimit(permit, slot) => (permit, Some(OverLimit { _slot: slot })),
         };
         let now = Instant::now();
         let adopted = Adopted {

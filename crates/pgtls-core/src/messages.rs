@@ -74,6 +74,11 @@ pub(crate) struct Adopted {
     pub(crate) login_deadline: Instant,
     pub(crate) route: Arc<Route>,
     pub(crate) permit: Permit,
-    /// Held by a connection that is over a limit and only lives to be told so.
-    pub(crate) over_limit: Option<OwnedSemaphorePermit>,
+    /// Held by a connection that is over a limit.
+    pub(crate) over_limit: Option<OverLimit>,
+}
+
+/// A connection over a limit only lives to be told so, or to have its CancelRequest forwarded. Until then it occupies a handshake slot.
+pub(crate) struct OverLimit {
+    pub(crate) _slot: Option<OwnedSemaphorePermit>,
 }

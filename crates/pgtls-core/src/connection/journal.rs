@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pgtls_tls::summary::TlsSummary;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Permit;
 use crate::connection::ending::Ending;
 use crate::data_plane::{ClientEncryption, Event, EventSink, Shared};
-use crate::messages::Adopted;
+use crate::messages::{Adopted, OverLimit};
 use crate::report::{CloseReason, ConnectionReport, FaultSide, Phase, TlsReport, TlsSide};
 use crate::routes::Route;
 
@@ -35,7 +34,7 @@ pub(crate) struct Arrival {
     pub(crate) encryption: ClientEncryption,
     pub(crate) prefix: Vec<u8>,
     pub(crate) login_deadline: Instant,
-    pub(crate) over_limit: Option<OwnedSemaphorePermit>,
+    pub(crate) over_limit: Option<OverLimit>,
 }
 
 impl Journal {

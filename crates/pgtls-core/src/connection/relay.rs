@@ -130,6 +130,8 @@ pub(crate) struct Relay<'s> {
     journal: &'s mut Journal,
     /// Changes with every transfer.
     activity: &'s Activity,
+    /// What a write to the backend failed with, until it turns out whether the backend has left last words.
+    broken: Option<SessionError>,
     /// The session shall end; last words wait for a message boundary.
     farewell: Option<(Farewell, Instant)>,
     pub(crate) state: RelayState,
@@ -149,6 +151,7 @@ impl<'s> Relay<'s> {
             scratch,
             journal,
             activity,
+            broken: None,
             farewell: None,
             state: RelayState::new(),
         }
@@ -165,8 +168,9 @@ impl<'s> Relay<'s> {
         let tls = &mut self.scratch.borrow_mut().tls;
         self.journal.add_bytes_in(bytes.len());
         let behind = watch.client_sent(behind)?;
-        if self.backend.send(packet, tls).is_err() || self.backend.send(behind, tls).is_err() {
-            self.state.backend_broken();
+        let sent = self.backend.send(packet, tls);
+        if let Err(error) = sent.and_then(|()| self.backend.send(behind, tls)) {
+            self.backend_failed(error);
         }
         Ok(())
     }
@@ -214,7 +218,7 @@ impl<'s> Relay<'s> {
                     if let Err(error) = flushed { self.client_failed(&error)?; }
                 }
                 flushed = backend.flush(), if is_backend_busy && self.state.inward != Flow::Over => {
-                    if flushed.is_err() { self.state.backend_broken(); }
+                    if let Err(error) = flushed { self.backend_failed(error); }
                 }
                 farewell = &mut *signals, if self.farewell.is_none() => self.end_soon(farewell),
                 farewell = overdue(self.farewell), if self.farewell.is_some() => {
@@ -287,12 +291,9 @@ impl<'s> Relay<'s> {
     /// Sends bytes of the client on to the backend after all: nobody else answers them.
     pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
         self.journal.add_bytes_in(bytes.len());
-        if self
-            .backend
-            .send(bytes, &mut self.scratch.borrow_mut().tls)
-            .is_err()
-        {
-            self.state.backend_broken();
+        let sent = self.backend.send(bytes, &mut self.scratch.borrow_mut().tls);
+        if let Err(error) = sent {
+            self.backend_failed(error);
         }
     }
 
@@ -318,9 +319,10 @@ impl<'s> Relay<'s> {
         self.activity.set(self.activity.get().wrapping_add(1));
         self.journal.add_bytes_in(plaintext.len());
         let bytes = watch.client_sent(plaintext.filled())?;
-        if !bytes.is_empty() && self.backend.send(bytes, tls).is_err() {
-            // What the backend said before it left may still be read, and the client shall see it.
-            self.state.backend_broken();
+        if !bytes.is_empty()
+            && let Err(error) = self.backend.send(bytes, tls)
+        {
+            self.backend_failed(error);
         }
         Ok(())
     }
@@ -337,9 +339,13 @@ impl<'s> Relay<'s> {
                 if let Some(ending) = watch.backend_ended() {
                     return Err(ending);
                 }
+                if let Some(error) = self.broken.take() {
+                    return Err(lost_backend(&error, watch));
+                }
                 self.state.backend_ended();
                 Ok(Step::Stay)
             }
+            Err(error) if self.broken.take().is_some() => Err(lost_backend(&error, watch)),
             Err(_) if self.state.first_end.is_some() => {
                 // It was leaving anyway: an unclean end of it is the end.
                 self.state.backend_ended();
@@ -360,6 +366,8 @@ impl<'s> Relay<'s> {
             bytes = bytes.get(..length).unwrap_or(bytes);
             Step::Stay
         };
+        // Last words: that the backend left is no news to the client any more.
+        self.broken = None;
         self.activity.set(self.activity.get().wrapping_add(1));
         self.journal.add_bytes_out(bytes.len());
         match self.client.send(bytes, tls) {
@@ -368,10 +376,20 @@ impl<'s> Relay<'s> {
         }
     }
 
-    /// A client that had ended its direction may be gone altogether: that is no fault.
+    /// The backend takes nothing more. What it said before it left may still be read, and the client shall see it.
+    fn backend_failed(&mut self, error: SessionError) {
+        if self.state.first_end.is_none() {
+            self.broken = Some(error);
+        }
+        self.state.backend_broken();
+    }
+
+    /// A client that is gone when one of the two has already left is no fault.
     fn client_failed(&mut self, error: &SessionError) -> Result<(), Ending> {
-        if self.state.first_end != Some(FirstEnd::Client) {
-            return Err(Ending::of_client(error));
+        match self.state.first_end {
+            None => return Err(Ending::of_client(error)),
+            Some(FirstEnd::Client) => {}
+            Some(FirstEnd::Backend) => self.state.inward = Flow::Over,
         }
         self.state.outward = Flow::Over;
         Ok(())

@@ -86,9 +86,9 @@ impl RelayState {
         self.inward == Flow::Over && self.outward == Flow::Over
     }
 
-    /// The client was told that the backend is gone and has not ended its own direction yet: that wait has a deadline.
+    /// The client was told that the backend has ended; what is still on its way inward has a deadline.
     pub(crate) fn awaits_client_only(self) -> bool {
-        self.outward == Flow::Over && self.inward == Flow::Open
+        self.outward == Flow::Over && self.inward != Flow::Over
     }
 
     /// The backend takes nothing more and has not ended its direction yet: that wait has a deadline.

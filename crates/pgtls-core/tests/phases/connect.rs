@@ -396,7 +396,7 @@ async fn a_refused_port_is_told_08006_and_names_the_address_in_the_report() {
     options.routes[0].backend.addresses = vec![nobody.clone()];
     let (outcome, report) = outcome(&pki, &options).await;
     assert_eq!(outcome, refused("08006", CloseReason::BackendUnreachable));
-    assert!(report.message.unwrap().contains(&nobody.to_string()));
+    assert!(report.message.unwrap().contains("refused"));
     assert_eq!(
         report.backend_addr,
         Some(nobody.to_string()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pgtls_core::{
     AdoptError, BackendOptions, ClientEncryption, CloseReason, ConnectionReport, DataPlane,
-    DataPlaneOptions, DrainReport, Event, Handoff, KeepaliveOptions, ListenerOptions, Phase,
+    DataPlaneOptions, DrainReport, Event, Handoff, Hooks, KeepaliveOptions, ListenerOptions, Phase,
     RouteOptions, Snapshot, Sslmode, Sslnegotiation,
 };
 use pgtls_testkit::{
@@ -129,6 +129,7 @@ impl Pki {
                 alpn: vec!["postgresql".to_owned()],
                 ..ListenerTlsOptions::default()
             }),
+            client_idle_timeout: Duration::ZERO,
             require_tls: false,
             keepalive: KeepaliveOptions {
                 is_enabled: true,
@@ -247,7 +248,7 @@ impl Stage {
         let (sender, events) = watch::channel(Vec::new());
         let sink = move |event| sender.send_modify(|all: &mut Vec<Event>| all.push(event));
         Self {
-            plane: Arc::new(DataPlane::start(options, Arc::new(sink)).unwrap()),
+            plane: Arc::new(DataPlane::start(options, Hooks::events(Arc::new(sink))).unwrap()),
             listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
             events,
             next_id: AtomicU64::new(1),
