@@ -20,6 +20,9 @@ use crate::responder::Responder;
 use crate::runtime::crew::Crew;
 use crate::runtime::placement::RoundRobin;
 
+/// How long after half of the sessions have gone memory is given back.
+const TRIM_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the supervisor listens to.
 pub(crate) struct Inbox {
     /// Few and urgent.
@@ -56,6 +59,7 @@ pub(crate) fn start(
                     drain: None,
                     is_closing: false,
                     release_memory: lent.release_memory,
+                trim_at: None,
                     scratch: Buffer::default(),
                 };
                 runtime.block_on(supervisor.run(inbox));
@@ -78,6 +82,8 @@ struct Supervisor<'scope, 'env> {
     drain: Option<Drain>,
     is_closing: bool,
     release_memory: Option<fn()>,
+    /// When memory is to be given back.
+    trim_at: Option<Instant>,
     /// For last words.
     scratch: Buffer,
 }
@@ -97,7 +103,8 @@ impl Supervisor<'_, '_> {
                 Some(command) = inbox.commands.recv() => self.obey(command),
                 Some(request) = inbox.farewells.recv() => request.say(&mut self.scratch),
                 () = self.shared.admission.idle.notified(), if self.drain.is_some() => self.finish_drain(),
-                () = self.shared.admission.shrunk.notified(), if self.release_memory.is_some() => self.trim(),
+                () = self.shared.admission.shrunk.notified(), if self.may_trim() => self.trim_soon(),
+                () = sleep_until_some(self.trim_at), if self.trim_at.is_some() => self.trim(),
                 () = sleep_until_some(drain_deadline), if drain_deadline.is_some() => self.cut(),
                 () = sleep_until_some(next_start), if next_start.is_some() && !self.is_closing => {
                     self.crew.start_those_due();
@@ -179,7 +186,17 @@ impl Supervisor<'_, '_> {
         });
     }
 
-    fn trim(&self) {
+    fn may_trim(&self) -> bool {
+        self.release_memory.is_some() && self.trim_at.is_none()
+    }
+
+    /// Sessions that end together shall be gone before memory is given back: what still lives pins its pages.
+    fn trim_soon(&mut self) {
+        self.trim_at = Instant::now().checked_add(TRIM_PAUSE);
+    }
+
+    fn trim(&mut self) {
+        self.trim_at = None;
         if let Some(release_memory) = self.release_memory {
             release_memory();
         }
