@@ -237,4 +237,68 @@ mod tests {
         outbox.advance(3);
         assert_eq!(outbox.bytes.capacity(), 0);
     }
+
+    #[test]
+    fn gives_up_what_is_sent_when_it_never_runs_empty() {
+        let mut outbox = Outbox::default();
+        let block: Vec<u8> = (0..=u8::MAX).collect();
+        outbox.queue(&block);
+        for _ in 0..1000 {
+            outbox.queue(&block);
+            assert_eq!(outbox.pending(), [&block[..], &block].concat());
+            outbox.advance(block.len());
+        }
+        assert!(outbox.bytes.capacity() < 8 * block.len());
+    }
+
+    #[test]
+    fn keeps_everything_in_order_when_a_write_fails() {
+        let mut outbox = Outbox::default();
+        outbox.queue(b"old");
+        let mut wire = Vec::new();
+        let error = outbox.send(b"new", |bytes| {
+            if wire.len() == 4 {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            wire.push(bytes[0]);
+            Ok(1)
+        });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(wire, b"oldn");
+        assert_eq!(outbox.pending(), b"ew");
+    }
+
+    #[test]
+    fn takes_a_write_of_nothing_for_a_failure() {
+        let mut outbox = Outbox::default();
+        let error = outbox.send(b"new", |_| Ok(0)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[test]
+    fn has_room_below_its_limit_and_for_everybody_once_closed() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut outbox = Outbox::default();
+        outbox.queue(&vec![0; OUTBOX_LIMIT_BYTES - 1]);
+        assert!(outbox.poll_room(&mut cx).is_ready());
+        outbox.queue(b"x");
+        assert!(outbox.poll_room(&mut cx).is_pending());
+        assert!(outbox.poll_room(&mut cx).is_pending());
+        assert_eq!(outbox.waiting.len(), 1, "one task waits once");
+        outbox.close();
+        assert!(outbox.waiting.is_empty());
+        assert!(outbox.poll_room(&mut cx).is_ready());
+        outbox.check_open().unwrap_err();
+    }
+
+    #[test]
+    fn tells_the_owner_once_also_when_it_asks_late() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut outbox = Outbox::default();
+        assert!(outbox.poll_attention(&mut cx).is_pending());
+        outbox.call_owner();
+        outbox.call_owner();
+        assert!(outbox.poll_attention(&mut cx).is_ready());
+        assert!(outbox.poll_attention(&mut cx).is_pending());
+    }
 }
