@@ -112,6 +112,9 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
 async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules): Promise<number> {
   const { configPath } = command;
   const signals = watchShutdown(host);
+  // Before anything takes time: the default action of SIGHUP is to end the process.
+  let onHangup = () => {};
+  host.onSignal('SIGHUP', () => onHangup());
   const loaded = await load(configPath, 'warning', host, modules);
   const config = withLogOptions(loaded.config, command);
   const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
@@ -120,7 +123,7 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
   }
   const proxy = await startPlaced(configPath, config, () => modules.startProxy(config, logger));
-  host.onSignal('SIGHUP', () => reloadCertificates(proxy, logger));
+  onHangup = () => reloadCertificates(proxy, logger);
   await signals.requested;
   try {
     await proxy.drain();

@@ -18,6 +18,8 @@ export interface LoggerOptions {
   readonly destination?: Writable;
 }
 
+const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+
 type PrettyFactory = (options: { destination: Writable | number; sync: true }) => DestinationStream;
 
 /** Makes the logger; without pino-pretty the format `pretty` falls back to JSON, with a warning. */
@@ -26,7 +28,7 @@ export function createLogger(options: LoggerOptions): Logger {
   const pretty = wantsPretty ? loadPretty() : null;
   const destination =
     pretty === null
-      ? (options.destination ?? pino.destination({ dest: 1, sync: true }))
+      ? (options.destination ?? standardOutput())
       : pretty({ destination: options.destination ?? 1, sync: true });
   const logger = pino(
     {
@@ -44,6 +46,16 @@ export function createLogger(options: LoggerOptions): Logger {
     );
   }
   return logger;
+}
+
+/**
+ * Lines that cannot be written (a full disk, a reader that is gone) are lost: no session is to end for them. Up to
+ * {@link MAX_UNWRITTEN_BYTES} are kept for when writing works again.
+ */
+function standardOutput(): DestinationStream {
+  const destination = pino.destination({ dest: 1, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
+  destination.on('error', () => {});
+  return destination;
 }
 
 function loadPretty(): PrettyFactory | null {

@@ -18,10 +18,12 @@ import {
 import { toDataPlaneOptions } from '../data-plane/options.ts';
 import { PgtlsError } from '../errors.ts';
 import { type AccessList, createAccessList } from '../listener/access.ts';
+import type { Adopt } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
 import { CertificateRefresh } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
+import { ReportCount } from './report-count.ts';
 import { Shutdown } from './shutdown.ts';
 
 /** An address a proxy listens on. */
@@ -57,6 +59,9 @@ export interface ProxyDependencies {
   readonly inspect?: (options: DataPlaneOptions) => Inspection;
 }
 
+/** How long the end of the program waits for reports that are under way. */
+const REPORTS_MILLIS = 5_000;
+
 type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnectionId'>;
 
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
@@ -67,7 +72,13 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   const names = config.proxies.map(({ name }) => name);
   const log = new ConnectionLog(logger, names);
   const options = toDataPlaneOptions(config, log.isDebugEnabled);
-  const dataPlane = createDataPlane(options, (event) => log.dataPlaneEvent(event));
+  const reports = new ReportCount();
+  const dataPlane = createDataPlane(options, (event) => {
+    if (event.type === 'connection-closed') {
+      reports.reported();
+    }
+    log.dataPlaneEvent(event);
+  });
   const certificates = new CertificateRefresh({
     dataPlane,
     options,
@@ -76,9 +87,14 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     logger,
   });
   try {
-    const listeners = await bindAll(plans, dataPlane, log);
+    const adopt: Adopt = (fd, handoff) => {
+      dataPlane.adopt(fd, handoff);
+      reports.adopted();
+    };
+    const listeners = await bindAll(plans, adopt, log);
     certificates.start();
-    return new RunningProxy(config, { listeners, dataPlane, certificates, log, logger, plans });
+    const parts = { listeners, dataPlane, certificates, reports, log, logger, plans };
+    return new RunningProxy(config, parts);
   } catch (error) {
     dataPlane.close();
     throw error;
@@ -96,6 +112,7 @@ interface RunningParts {
   readonly listeners: readonly Listener[];
   readonly dataPlane: DataPlane;
   readonly certificates: CertificateRefresh;
+  readonly reports: ReportCount;
   readonly log: ConnectionLog;
   readonly logger: Logger;
 }
@@ -120,6 +137,7 @@ class RunningProxy implements Proxy {
     this.#shutdown = new Shutdown({
       stopAccepting: () => this.#stopAccepting(),
       dataPlane: parts.dataPlane,
+      reportsSettled: () => parts.reports.settled(REPORTS_MILLIS),
       ended: () => parts.log.flush(),
       delayMillis: config.shutdownDelayMillis,
       graceMillis: config.shutdownTimeoutMillis,
@@ -153,13 +171,13 @@ class RunningProxy implements Proxy {
 
 async function bindAll(
   plans: readonly ListenerPlan[],
-  dataPlane: DataPlane,
+  adopt: Adopt,
   observer: ConnectionLog,
 ): Promise<Listener[]> {
   let lastConnectionId = 0;
   const shared = {
     nextConnectionId: () => ++lastConnectionId,
-    adopt: dataPlane.adopt.bind(dataPlane),
+    adopt,
     observer,
   };
   const results = await Promise.allSettled(

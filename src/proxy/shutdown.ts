@@ -10,6 +10,8 @@ export interface ShutdownOptions {
   /** Stops listeners and timers, and closes connections that still negotiate. */
   readonly stopAccepting: () => Promise<void>;
   readonly dataPlane: Pick<DataPlane, 'drain' | 'close'>;
+  /** Resolves when the reports of all connections have come, or it is no use to wait longer. */
+  readonly reportsSettled: () => Promise<void>;
   /** Called when nothing lives any more. */
   readonly ended: () => void;
   /** shutdown_delay: still accepting, so that load balancers take notice. */
@@ -55,13 +57,14 @@ export class Shutdown {
   }
 
   async #close(): Promise<void> {
-    const { stopAccepting, dataPlane, ended, logger } = this.#options;
+    const { stopAccepting, dataPlane, reportsSettled, ended, logger } = this.#options;
     this.#hurry.abort();
     await stopAccepting();
     if (!this.#isFinishingSessions) {
       await this.#finishSessions(0);
     }
     dataPlane.close();
+    await reportsSettled();
     ended();
     logger.info({ event: 'shutdown' }, 'closed');
   }
@@ -74,8 +77,6 @@ export class Shutdown {
       const report = await (graceMillis === 0 ? draining : this.#unhurried(draining));
       if (report !== null) {
         logger.info({ event: 'shutdown', ...drainFields(report) }, 'drained');
-        // Reports of the last sessions are queued behind this turn of the event loop.
-        await new Promise((resolve) => setImmediate(resolve));
       }
     } catch (error) {
       logger.error({ event: 'shutdown', err: error }, 'draining failed');

@@ -37,6 +37,10 @@ pub(crate) struct Admission {
     /// (route, address) → sessions; only for routes with a limit per address. Nothing else runs under this lock.
     per_address: Mutex<HashMap<(u32, IpAddr), u32>>,
     handshakes: Arc<Semaphore>,
+    /// Connections over a limit that are being told so.
+    refusals: Arc<Semaphore>,
+    /// CancelRequests over a limit.
+    cancels: Arc<Semaphore>,
     /// Most sessions at once since memory was last given back.
     peak: AtomicU32,
     /// Told when the last session ends.
@@ -53,9 +57,9 @@ const WORTH_TRIMMING: u32 = 64;
 pub(crate) enum Verdict {
     /// Go on; a handshake slot is to be waited for.
     Admitted(Permit),
-    /// Over a limit: go on as far as it takes to tell the client, or to serve a CancelRequest. The slot bounds how many do; a
-    /// plaintext CancelRequest, which is served whatever the limits say, needs none.
-    OverLimit(Permit, Option<OwnedSemaphorePermit>),
+    /// Over a limit: go on as far as it takes to tell the client, or to serve a CancelRequest. The slot, of a kind of its own for each,
+    /// bounds how many do.
+    OverLimit(Permit, OwnedSemaphorePermit),
 }
 
 /// One live session in the counts; dropping it gives the place back.
@@ -76,14 +80,15 @@ struct Place {
 
 impl Admission {
     pub(crate) fn new(max_client_conn: u32, max_concurrent_handshakes: usize) -> Arc<Self> {
+        let slots = max_concurrent_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             max_client_conn,
             live: AtomicU32::new(0),
             admitted: AtomicU32::new(0),
             per_address: Mutex::default(),
-            handshakes: Arc::new(Semaphore::new(
-                max_concurrent_handshakes.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            handshakes: Arc::new(Semaphore::new(slots)),
+            refusals: Arc::new(Semaphore::new(slots)),
+            cancels: Arc::new(Semaphore::new(slots)),
             peak: AtomicU32::new(0),
             idle: Notify::new(),
             shrunk: Notify::new(),
@@ -113,10 +118,15 @@ impl Admission {
         is_cancel: bool,
     ) -> Result<Verdict, AdoptError> {
         let place = self.take_place(route, peer);
-        let slot = if place.is_some() || is_cancel {
+        let slot = if place.is_some() {
             None
         } else {
-            let slot = Arc::clone(&self.handshakes).try_acquire_owned();
+            let slots = if is_cancel {
+                &self.cancels
+            } else {
+                &self.refusals
+            };
+            let slot = Arc::clone(slots).try_acquire_owned();
             Some(slot.map_err(|_| AdoptError::TooManyConnections)?)
         };
         let live = self.live.fetch_add(1, Ordering::AcqRel).saturating_add(1);
@@ -125,16 +135,14 @@ impl Admission {
             .counters
             .live_sessions()
             .fetch_add(1, Ordering::AcqRel);
-        let is_admitted = place.is_some();
         let permit = Permit {
             admission: Arc::clone(self),
             route: Arc::clone(route),
             place,
         };
-        Ok(if is_admitted {
-            Verdict::Admitted(permit)
-        } else {
-            Verdict::OverLimit(permit, slot)
+        Ok(match slot {
+            None => Verdict::Admitted(permit),
+            Some(slot) => Verdict::OverLimit(permit, slot),
         })
     }
 
@@ -143,9 +151,8 @@ impl Admission {
         let all = take(&self.admitted);
         let of_route = take(route.counters.admitted());
         let address = (route.max_client_conn_per_ip > 0)
-            .then(|| peer.parse::<SocketAddr>().ok())
-            .flatten()
-            .map(|peer| peer.ip().to_canonical());
+            .then(|| ip_of(peer))
+            .flatten();
         let of_address = address.map_or(0, |address| self.count_address(route.id, address));
         let place = Place { address };
         let is_over = all > self.max_client_conn
@@ -190,6 +197,17 @@ impl Admission {
     }
 }
 
+/// The address in `host:port`, less the zone that a link-local address has; none for a Unix-domain socket.
+fn ip_of(peer: &str) -> Option<IpAddr> {
+    let (before, zone) = peer.split_once('%').unwrap_or((peer, ""));
+    let behind = zone
+        .find(']')
+        .and_then(|end| zone.get(end..))
+        .unwrap_or_default();
+    let peer: SocketAddr = format!("{before}{behind}").parse().ok()?;
+    Some(peer.ip().to_canonical())
+}
+
 /// Takes a place and says how many are taken now.
 fn take(count: &AtomicU32) -> u32 {
     count.fetch_add(1, Ordering::AcqRel).saturating_add(1)
@@ -221,5 +239,19 @@ impl Drop for Permit {
         if peak >= WORTH_TRIMMING && left < peak / 2 {
             self.admission.shrunk.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_address_of_a_peer() {
+        let ip = |peer: &str| ip_of(peer).map(|ip| ip.to_string());
+        assert_eq!(ip("192.0.2.1:5").as_deref(), Some("192.0.2.1"));
+        assert_eq!(ip("[::ffff:192.0.2.1]:5").as_deref(), Some("192.0.2.1"));
+        assert_eq!(ip("[fe80::1%eth0]:5").as_deref(), Some("fe80::1"));
+        assert_eq!(ip("unix:/tmp/.s.PGSQL.5432"), None);
     }
 }

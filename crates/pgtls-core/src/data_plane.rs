@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pgtls_wire::is_cancel_request_header;
+use pgtls_wire::{Parsed, StartupPacket, parse_startup_packet};
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
@@ -205,8 +205,8 @@ impl DataPlane {
             .routes
             .find(handoff.route_id)
             .ok_or(AdoptError::RouteUnknown(handoff.route_id))?;
-        let is_cancel = handoff.encryption == ClientEncryption::None
-            && is_cancel_request_header(&handoff.prefix);
+        let is_cancel =
+            handoff.encryption == ClientEncryption::None && is_cancel_request(&handoff.prefix);
         let verdict = self
             .shared
             .admission
@@ -259,7 +259,7 @@ impl DataPlane {
         }
     }
 
-    /// Lets a worker be struck by `fault`: the one that would get the next connection.
+    /// Lets the first of the workers that get connections be struck by `fault`.
     #[cfg(feature = "fault-injection")]
     pub fn inject(&self, fault: crate::fault::Fault) {
         // Fails only once the proxy thread is over.
@@ -287,6 +287,17 @@ impl DataPlane {
         // The proxy thread catches its workers' panics; its own would have been reported already.
         let _ = thread.join();
     }
+}
+
+/// Whether `prefix` is a whole CancelRequest: only that is served whatever the limits say.
+fn is_cancel_request(prefix: &[u8]) -> bool {
+    matches!(
+        parse_startup_packet(prefix),
+        Ok(Parsed::Packet {
+            packet: StartupPacket::CancelRequest(_),
+            ..
+        })
+    )
 }
 
 impl Drop for DataPlane {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Permit;
+use crate::connection::{Arrival, Journal};
 use crate::data_plane::{ClientEncryption, DrainReport};
 use crate::routes::Route;
 
@@ -47,7 +48,7 @@ pub(crate) enum ProxyMessage {
 /// To a worker.
 pub(crate) enum WorkerMessage {
     /// A connection to serve to its end.
-    Adopt(Box<Adopted>),
+    Serve(Box<Placed>),
     /// A fault to be struck by, for tests.
     #[cfg(feature = "fault-injection")]
     Fault(crate::fault::Fault),
@@ -62,7 +63,7 @@ pub(crate) enum Control {
     Cut,
 }
 
-/// A connection on its way to a worker. Owns the duplicated descriptor.
+/// A connection on its way to the proxy thread. Owns the duplicated descriptor.
 pub(crate) struct Adopted {
     pub(crate) fd: OwnedFd,
     pub(crate) connection_id: u64,
@@ -78,7 +79,13 @@ pub(crate) struct Adopted {
     pub(crate) over_limit: Option<OverLimit>,
 }
 
-/// A connection over a limit only lives to be told so, or to have its CancelRequest forwarded. Until then it occupies a handshake slot.
+/// A connection on its way to one worker. The journal is open already, so that it is reported even if the worker never looks at it.
+pub(crate) struct Placed {
+    pub(crate) journal: Journal,
+    pub(crate) arrival: Box<Arrival>,
+}
+
+/// A connection over a limit only lives to be told so, or to have its CancelRequest forwarded. Until then it occupies a slot.
 pub(crate) struct OverLimit {
-    pub(crate) _slot: Option<OwnedSemaphorePermit>,
+    pub(crate) _slot: OwnedSemaphorePermit,
 }

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgtls_tls::buffer::Buffer;
 use pgtls_tls::session::SessionError;
@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::client_socket::ClientSocket;
 
-/// Requests that wait for the responder. A full queue passes the request through to the backend.
-pub(crate) const RESPONDER_QUEUE: usize = 1024;
+/// Requests that wait for the responder, unless it says otherwise. A full queue passes the request through to the backend.
+const RESPONDER_QUEUE: usize = 1024;
 
 /// Answers requests of clients on a thread of its own.
 pub trait Responder: Send + Sync + 'static {
@@ -25,6 +25,11 @@ pub trait Responder: Send + Sync + 'static {
 
     /// The thread's body: answers until the channel is closed. Started anew behind a fresh channel if it ends or panics.
     fn run(&self, requests: mpsc::Receiver<Request>) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
+    /// How many requests may wait, at least 1: those above pass through to the backend.
+    fn queue_length(&self) -> usize {
+        RESPONDER_QUEUE
+    }
 }
 
 /// What a client asked, and the way to answer it.
@@ -44,7 +49,7 @@ impl Request {
 
     /// Sends whole messages to the client, waiting for room. `scratch` is the responder's.
     pub async fn send(&self, messages: &[u8], scratch: &mut Buffer) -> Result<(), SessionError> {
-        self.answer.begin();
+        self.answer.note();
         self.socket.send(messages, scratch).await
     }
 
@@ -68,18 +73,23 @@ pub(crate) struct Asked {
     pub(crate) answer: Answer,
 }
 
-/// Whether an answer has begun: then nobody else can give it any more.
+/// How many times an answer was sent a part of: once it has begun, nobody else can give it any more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answer(Arc<AtomicBool>);
+pub(crate) struct Answer(Arc<AtomicU64>);
 
 impl Answer {
-    fn begin(&self) {
-        self.0.store(true, Ordering::Release);
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often its thread set about sending.
+    pub(crate) fn sent(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
     }
 
     /// Whether the client may have been sent part of it.
     pub(crate) fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.sent() > 0
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 
 use crate::flood::Flood;
 
@@ -42,6 +43,10 @@ pub enum BackendBehaviour {
     AnswerAfterEof(Vec<u8>),
     /// Login; the first bytes are answered by these, then everything is read.
     Answer(Vec<u8>),
+    /// Login; the first bytes are answered by these, one by one, each after a permit of the semaphore; then everything is read.
+    AnswerOnPermit(Vec<Vec<u8>>, Arc<Semaphore>),
+    /// Login; the first bytes are answered by these, again and again without end; nothing more is read.
+    AnswerForever(Arc<Vec<u8>>),
     /// Login; the first bytes are answered by a reset (RST).
     AbruptReset,
     /// Login; the first bytes are answered by these, then a reset (RST).

@@ -175,6 +175,23 @@ impl Session {
                 self.read_once(connection).await;
                 connection.write_all(bytes).await
             }
+            BackendBehaviour::AnswerOnPermit(parts, permits) => {
+                self.read_once(connection).await;
+                for part in parts {
+                    let permit = permits.acquire().await.map_err(io::Error::other)?;
+                    permit.forget();
+                    connection.write_all(part).await?;
+                    connection.flush().await?;
+                }
+                Ok(())
+            }
+            BackendBehaviour::AnswerForever(bytes) => {
+                // Small, so that a crowd of these does not hide what a test measures of its process.
+                self.read_into(connection, &mut [0; 256]).await;
+                loop {
+                    connection.write_all(bytes).await?;
+                }
+            }
             BackendBehaviour::BelowTls(bytes) => {
                 self.read_once(connection).await;
                 connection.transport_mut().write_all(bytes).await

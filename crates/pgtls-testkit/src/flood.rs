@@ -19,13 +19,15 @@ impl Flood {
     }
 
     /// CopyDone, CommandComplete and ReadyForQuery.
-    pub(crate) fn epilogue(self) -> Vec<u8> {
+    #[must_use]
+    pub fn epilogue(self) -> Vec<u8> {
         let complete = message(b'C', format!("COPY {}\0", self.rows).as_bytes());
         [message(b'c', b""), complete, ready_for_query()].concat()
     }
 
     /// The CopyData message number `index`.
-    pub(crate) fn row(self, index: u32) -> Vec<u8> {
+    #[must_use]
+    pub fn row(self, index: u32) -> Vec<u8> {
         copy_data(&self.payload(index))
     }
 

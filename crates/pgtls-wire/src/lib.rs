@@ -30,7 +30,7 @@ pub use message::{FramingError, Message, next_message};
 pub use message_walk::MessageWalk;
 pub use startup::{
     CancelRequest, MAX_STARTUP_PACKET_BYTES, MIN_STARTUP_PACKET_BYTES, Parsed, SSL_REQUEST,
-    StartupPacket, encode_cancel_request, is_cancel_request_header, parse_startup_packet,
+    StartupPacket, encode_cancel_request, parse_startup_packet,
 };
 pub use startup_error::StartupError;
 pub use startup_message::{Parameters, StartupMessage};

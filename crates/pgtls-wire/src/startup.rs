@@ -78,12 +78,6 @@ pub fn parse_startup_packet(bytes: &[u8]) -> Result<Parsed<'_>, StartupError> {
     Ok(Parsed::Packet { packet, length })
 }
 
-/// Whether `bytes` begin with the header of a CancelRequest.
-#[must_use]
-pub fn is_cancel_request_header(bytes: &[u8]) -> bool {
-    bytes.get(4..8) == Some(CANCEL_REQUEST_CODE.to_be_bytes().as_slice())
-}
-
 /// A `CancelRequest`, complete, for `secret_key` as it stood in a `BackendKeyData` or another
 /// `CancelRequest`.
 #[must_use]

@@ -11,7 +11,7 @@ use pgtls_wire::{
 use crate::connection::cancel::{CancelEntry, CancelKey, CancelRegistry};
 use crate::connection::connect::Target;
 use crate::connection::ending::Ending;
-use crate::connection::relay::{Step, Watch};
+use crate::connection::watch::{Step, Watch};
 use crate::report::{CloseReason, FaultSide};
 use crate::routes::Route;
 
@@ -114,6 +114,7 @@ impl Watch for Authentication<'_> {
                         // Boundaries that cannot be followed keep our messages out of the stream, no more.
                         self.walk = MessageWalk::new();
                         let _ = self.walk.advance(rest);
+                        self.from_backend = Some(rest.to_vec());
                         return Ok(Step::Leave);
                     }
                 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgtls_wire::encode_cancel_request;
 use tokio::time::timeout;
 
-use crate::connection::connect::{Link, Target, connect_backend, connect_target};
+use crate::connection::connect::{Link, Target, connect_backend, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
 use crate::report::{CloseReason, FaultSide};
@@ -109,21 +109,7 @@ async fn send_to_target(
     packet: &[u8],
     scratch: &RefCell<Scratch>,
 ) -> Result<(), Ending> {
-    let link = match timeout(
-        backend.connect_timeout,
-        connect_target(backend, target, scratch),
-    )
-    .await
-    {
-        Ok(link) => link?,
-        Err(_elapsed) => {
-            return Err(Ending::by(
-                FaultSide::Backend,
-                CloseReason::CancelFailed,
-                "connect_timeout passed while a CancelRequest was forwarded",
-            ));
-        }
-    };
+    let link = connect_in_time(backend, target, scratch).await?;
     send_packet(&link, packet, scratch).await
 }
 

@@ -23,7 +23,7 @@ use crate::options::{BackendAddress, KeepaliveOptions, Sslmode, Sslnegotiation};
 use crate::report::{CloseReason, FaultSide, TlsSide};
 use crate::routes::Backend;
 
-/// How long a name look-up may take, within `connect_timeout`.
+/// How long a name look-up may take; `connect_timeout` then counts for each address it gave.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A backend that is ready for a startup packet.
@@ -63,15 +63,9 @@ pub(crate) async fn connect_backend(
 ) -> Result<Link, Ending> {
     let mut last = unreachable("no address is configured");
     for address in addresses {
-        let attempt = connect_address(backend, address, scratch);
-        match timeout(backend.connect_timeout, attempt).await {
-            Ok(Ok(link)) => return Ok(link),
-            Ok(Err(ending)) => last = ending.naming(address),
-            Err(_elapsed) => {
-                let millis = backend.connect_timeout.as_millis();
-                last =
-                    unreachable(format!("connect_timeout of {millis} ms passed")).naming(address);
-            }
+        match connect_address(backend, address, scratch).await {
+            Ok(link) => return Ok(link),
+            Err(ending) => last = ending.naming(address),
         }
     }
     Err(last)
@@ -84,7 +78,7 @@ async fn connect_address(
 ) -> Result<Link, Ending> {
     let mut last = unreachable("the name has no address");
     for target in targets_of(address).await? {
-        match connect_target(backend, &target, scratch).await {
+        match connect_in_time(backend, &target, scratch).await {
             Ok(link) => return Ok(link),
             Err(ending) => last = ending,
         }
@@ -117,8 +111,30 @@ async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, Ending> {
     }
 }
 
+/// Connects to exactly `target`, in the route's mode, within `connect_timeout`.
+pub(crate) async fn connect_in_time(
+    backend: &Backend,
+    target: &Target,
+    scratch: &RefCell<Scratch>,
+) -> Result<Link, Ending> {
+    match timeout(
+        backend.connect_timeout,
+        connect_target(backend, target, scratch),
+    )
+    .await
+    {
+        Ok(result) => result,
+        Err(_elapsed) => {
+            let millis = backend.connect_timeout.as_millis();
+            Err(unreachable(format!(
+                "{target}: connect_timeout of {millis} ms passed"
+            )))
+        }
+    }
+}
+
 /// Connects to exactly `target`, in the route's mode.
-pub(crate) async fn connect_target(
+async fn connect_target(
     backend: &Backend,
     target: &Target,
     scratch: &RefCell<Scratch>,

@@ -13,7 +13,7 @@ pub(crate) struct Ending {
     pub(crate) fault: Option<FaultSide>,
     /// For the log; may name addresses and files.
     pub(crate) message: Option<String>,
-    pub(crate) alert: Option<AlertReport>,
+    pub(crate) alert: Option<Box<AlertReport>>,
     /// The backend that could not be reached.
     pub(crate) backend_addr: Option<String>,
     /// For the client; names nothing internal.
@@ -109,13 +109,15 @@ impl Ending {
             return Self::by(fault, reason, error.to_string());
         };
         let failure = TlsFailure::from(error);
-        let alert = failure.alert.map(|alert| AlertReport {
-            direction: match alert.direction {
-                FailureAlert::Sent => AlertDirection::Sent,
-                FailureAlert::Received => AlertDirection::Received,
-            },
-            side,
-            description: alert.description.to_string(),
+        let alert = failure.alert.map(|alert| {
+            Box::new(AlertReport {
+                direction: match alert.direction {
+                    FailureAlert::Sent => AlertDirection::Sent,
+                    FailureAlert::Received => AlertDirection::Received,
+                },
+                side,
+                description: alert.description.to_string(),
+            })
         });
         Self {
             alert,

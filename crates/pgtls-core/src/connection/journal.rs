@@ -135,7 +135,7 @@ impl Journal {
             report.reason = ending.reason;
             report.fault_side = ending.fault;
             report.message = ending.message;
-            report.alert = ending.alert;
+            report.alert = ending.alert.map(|alert| *alert);
             if ending.backend_addr.is_some() {
                 report.backend_addr = ending.backend_addr;
             }

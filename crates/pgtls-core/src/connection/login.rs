@@ -1,9 +1,12 @@
 //! [`log_in`]: the phases from the descriptor to ReadyForQuery, and what becomes of those who do not come so far.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pgtls_wire::{MessageWalk, SqlState};
+use tokio::time::timeout;
 
 use crate::connection::authentication::Authentication;
 use crate::connection::cancel::{CancelEntry, CancelKey, forward_cancel};
@@ -23,6 +26,9 @@ use crate::connection::socket::Socket;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
 use crate::routes::Route;
+
+/// How long a handshake occupies a slot at most. One that takes longer waits for its client, not for our CPU.
+const SLOT_TIME: Duration = Duration::from_secs(1);
 
 /// What became of a request.
 enum Answered {
@@ -112,22 +118,34 @@ fn session(client: ClientPeer, opened: Opened, context: Context<'_>, journal: &J
     }
 }
 
-/// The client's handshake. A connection over a limit has a slot already.
+/// The client's handshake, in a slot for as long as it keeps us busy: from the client's first byte on, and not while a slow client
+/// makes it wait. So those who say nothing keep nobody from logging in. A connection over a limit has a slot already.
 async fn greet(
     greeting: Greeting,
     is_over_limit: bool,
     context: Context<'_>,
     journal: &mut Journal,
 ) -> Result<Client, Box<FailedClient>> {
-    let slots = Arc::clone(context.shared.admission.handshakes());
     let needs_slot = !is_over_limit && greeting.encryption != ClientEncryption::None;
-    // The semaphore is never closed.
-    let _slot = if needs_slot {
-        slots.acquire_owned().await.ok()
-    } else {
-        None
+    let mut slot = None;
+    if needs_slot {
+        if greeting.prefix.is_empty() {
+            // A failure shows again, with its reason, when the handshake reads.
+            let _ = greeting.socket.readable().await;
+        }
+        // The semaphore is never closed.
+        slot = context.shared.admission.handshakes().acquire().await.ok();
+    }
+    let result = {
+        let mut handshake = pin!(accept_client(greeting, journal.route(), context.scratch));
+        match timeout(SLOT_TIME, &mut handshake).await {
+            Ok(result) => result,
+            Err(_slow) => {
+                drop(slot.take());
+                handshake.await
+            }
+        }
     };
-    let result = accept_client(greeting, journal.route(), context.scratch).await;
     match &result {
         Ok(client) => {
             journal.note(|report| report.sni.clone_from(&client.sni));

@@ -19,8 +19,9 @@ mod serve;
 mod session;
 mod signals;
 mod socket;
+mod watch;
 
 pub(crate) use ending::Ending;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Arrival, Journal};
 pub(crate) use peer::Scratch;
 pub(crate) use serve::{Context, panic_text, serve};

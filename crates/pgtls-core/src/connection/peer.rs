@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use pgtls_tls::buffer::Buffer;
@@ -201,8 +201,8 @@ impl<C: TlsConnectionOps> Peer<C> {
 
 impl Drop for PlainStream {
     fn drop(&mut self) {
-        if let Ok(mut outbox) = self.lock() {
-            outbox.close();
-        }
+        // From a poisoned one, too: nobody shall wait for room in it.
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.close();
     }
 }

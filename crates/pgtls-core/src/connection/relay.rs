@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::{Received, TlsScratch};
-use pgtls_wire::{MessageWalk, SqlState};
+use pgtls_wire::SqlState;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -21,35 +21,15 @@ use crate::connection::journal::Journal;
 use crate::connection::peer::{BackendPeer, ClientPeer, Peer, Scratch};
 use crate::connection::relay_state::{EndStep, FirstEnd, Flow, RelayState};
 use crate::connection::signals::{Activity, Signals};
+use crate::connection::watch::{Step, Watch};
 use crate::report::CloseReason;
-use crate::responder::ResponderHandle;
+use crate::responder::{Answer, ResponderHandle};
 
 /// How long a session that shall end may take to come to a message boundary, or another thread to finish its answer.
 pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the other peer may keep a session open, silently, after the backend has left it.
 const BACKEND_GONE_LINGER: Duration = Duration::from_secs(10);
-
-/// Looks at the bytes on their way, before they are sent.
-pub(crate) trait Watch {
-    /// What goes on to the backend now.
-    fn client_sent<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending>;
-    /// Sees what goes on to the client.
-    fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending>;
-    /// The backend has ended its direction: an ending if that must not be passed on as it is.
-    fn backend_ended(&self) -> Option<Ending>;
-    /// Whether a message of our own may follow what the client was sent.
-    fn is_at_boundary(&self) -> bool;
-    /// Sees no more of `chunk` than up to the next boundary, and says how many bytes that is.
-    fn to_boundary(&mut self, chunk: &[u8]) -> Result<usize, Ending>;
-}
-
-/// Whether the mode goes on after a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Stay,
-    Leave,
-}
 
 /// How streaming ended.
 #[derive(Debug)]
@@ -73,53 +53,6 @@ pub(crate) enum AnswerEnd {
     Abandoned,
     /// The session shall end, and the answer did not come in time.
     Overdue(Farewell),
-}
-
-/// Streaming: nothing is looked at but message boundaries.
-#[derive(Debug)]
-pub(crate) struct Boundaries {
-    /// None once the stream turned out not to be framed; then no message of ours can enter it.
-    walk: Option<MessageWalk>,
-}
-
-impl Boundaries {
-    pub(crate) fn new(walk: MessageWalk) -> Self {
-        Self { walk: Some(walk) }
-    }
-}
-
-impl Watch for Boundaries {
-    fn client_sent<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending> {
-        Ok(chunk)
-    }
-
-    fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
-        if let Some(walk) = self.walk.as_mut()
-            && walk.advance(chunk).is_err()
-        {
-            self.walk = None;
-        }
-        Ok(Step::Stay)
-    }
-
-    fn backend_ended(&self) -> Option<Ending> {
-        None
-    }
-
-    fn is_at_boundary(&self) -> bool {
-        self.walk.as_ref().is_some_and(MessageWalk::is_at_boundary)
-    }
-
-    fn to_boundary(&mut self, chunk: &[u8]) -> Result<usize, Ending> {
-        let step = self
-            .walk
-            .as_mut()
-            .and_then(|walk| walk.advance_to_boundary(chunk).ok());
-        if step.is_none() {
-            self.walk = None;
-        }
-        Ok(step.unwrap_or(chunk.len()))
-    }
 }
 
 /// Two peers joined.
@@ -255,6 +188,7 @@ impl<'s> Relay<'s> {
                 }
                 flushed = client.flush(), if is_busy => {
                     flushed.map_err(|error| Ending::of_client(&error))?;
+                    self.activity.note();
                 }
                 seen = client.attention(), if !is_busy => {
                     seen.map_err(|error| Ending::of_client(&error))?;
@@ -265,6 +199,11 @@ impl<'s> Relay<'s> {
                 }
             }
         }
+    }
+
+    /// The client is another thread's to answer: what that sends keeps the session from being idle.
+    pub(crate) fn follow(&self, answer: Answer) {
+        self.activity.follow(answer);
     }
 
     fn end_soon(&mut self, farewell: Farewell) {
@@ -290,6 +229,7 @@ impl<'s> Relay<'s> {
 
     /// Sends bytes of the client on to the backend after all: nobody else answers them.
     pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
+        self.activity.note();
         self.journal.add_bytes_in(bytes.len());
         let sent = self.backend.send(bytes, &mut self.scratch.borrow_mut().tls);
         if let Err(error) = sent {
@@ -316,7 +256,7 @@ impl<'s> Relay<'s> {
     /// Sends what the client's last read brought on to the backend.
     fn send_inward<W: Watch>(&mut self, watch: &mut W) -> Result<(), Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
-        self.activity.set(self.activity.get().wrapping_add(1));
+        self.activity.note();
         self.journal.add_bytes_in(plaintext.len());
         let bytes = watch.client_sent(plaintext.filled())?;
         if !bytes.is_empty()
@@ -337,7 +277,8 @@ impl<'s> Relay<'s> {
             Ok(Received::Data) => self.send_outward(watch),
             Ok(Received::End(_)) => {
                 if let Some(ending) = watch.backend_ended() {
-                    return Err(ending);
+                    let notice = ending.notice.filter(|_| watch.is_at_boundary());
+                    return Err(Ending { notice, ..ending });
                 }
                 if let Some(error) = self.broken.take() {
                     return Err(lost_backend(&error, watch));
@@ -346,8 +287,10 @@ impl<'s> Relay<'s> {
                 Ok(Step::Stay)
             }
             Err(error) if self.broken.take().is_some() => Err(lost_backend(&error, watch)),
-            Err(_) if self.state.first_end.is_some() => {
-                // It was leaving anyway: an unclean end of it is the end.
+            Err(SessionError::Io(_))
+                if self.state.first_end.is_some() && watch.is_at_boundary() =>
+            {
+                // It was leaving anyway, and resets what it was still sent: that is the end.
                 self.state.backend_ended();
                 Ok(Step::Stay)
             }
@@ -368,7 +311,7 @@ impl<'s> Relay<'s> {
         };
         // Last words: that the backend left is no news to the client any more.
         self.broken = None;
-        self.activity.set(self.activity.get().wrapping_add(1));
+        self.activity.note();
         self.journal.add_bytes_out(bytes.len());
         match self.client.send(bytes, tls) {
             Ok(()) => Ok(step),

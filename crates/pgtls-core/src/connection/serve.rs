@@ -14,7 +14,7 @@ use crate::connection::login::log_in;
 use crate::connection::peer::Scratch;
 use crate::connection::session::{SessionEnd, run_session};
 use crate::data_plane::Shared;
-use crate::messages::Adopted;
+use crate::messages::Placed;
 use crate::report::Phase;
 use crate::responder::ResponderHandle;
 
@@ -27,9 +27,12 @@ pub(crate) struct Context<'w> {
     pub(crate) responder: Option<&'w ResponderHandle>,
 }
 
-/// Serves an adopted connection to its end. Never panics: a panic inside costs this connection alone.
-pub(crate) async fn serve(adopted: Box<Adopted>, context: Context<'_>) {
-    let (mut journal, arrival) = Journal::open(*adopted, context.shared);
+/// Serves a connection to its end. Never panics: a panic inside costs this connection alone.
+pub(crate) async fn serve(placed: Placed, context: Context<'_>) {
+    let Placed {
+        mut journal,
+        arrival,
+    } = placed;
     let panic = {
         let mut phases = pin!(run_phases(arrival, context, &mut journal));
         poll_fn(

@@ -10,10 +10,11 @@ use crate::connection::ending::Ending;
 use crate::connection::farewell::{Farewell, FarewellRequest};
 use crate::connection::journal::Journal;
 use crate::connection::peer::{BackendPeer, ClientPeer};
-use crate::connection::relay::{AnswerEnd, Boundaries, FAREWELL_TIMEOUT, Relay, StreamEnd};
+use crate::connection::relay::{AnswerEnd, FAREWELL_TIMEOUT, Relay, StreamEnd};
 use crate::connection::relay_state::RelayState;
 use crate::connection::serve::Context;
 use crate::connection::signals::{Activity, Signals};
+use crate::connection::watch::Boundaries;
 use crate::report::{CloseReason, FaultSide};
 use crate::responder::Asked;
 
@@ -115,6 +116,7 @@ async fn after_streaming(
                 .zip(socket)
                 .and_then(|(responder, socket)| responder.ask(bytes.clone(), socket));
             if let Some(asked) = asked {
+                relay.follow(asked.answer.clone());
                 return Ok(RelayMode::ResponderRead(asked, bytes));
             }
             relay.pass_through(&bytes);

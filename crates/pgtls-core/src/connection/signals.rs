@@ -1,6 +1,6 @@
 //! [`signals`]: what ends a session on our initiative, as one future that a session polls for life.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,9 +12,38 @@ use tokio::time::{sleep, sleep_until};
 use crate::connection::farewell::Farewell;
 use crate::data_plane::Shared;
 use crate::messages::Control;
+use crate::responder::Answer;
+
+/// What happens in a session, shared by its relay and its signals.
+pub(crate) type Activity = Rc<Transfers>;
 
 /// Counts a session's transfers; what stays the same for long enough is idle.
-pub(crate) type Activity = Rc<Cell<u32>>;
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    /// The worker's.
+    own: Cell<u64>,
+    /// Of the last answer of another thread.
+    answer: RefCell<Option<Answer>>,
+}
+
+impl Transfers {
+    /// Notes one of the worker's.
+    pub(crate) fn note(&self) {
+        self.own.set(self.own.get().wrapping_add(1));
+    }
+
+    /// What `answer` sends counts from now on.
+    pub(crate) fn follow(&self, answer: Answer) {
+        self.own.set(self.count().wrapping_add(1));
+        self.answer.replace(Some(answer));
+    }
+
+    fn count(&self) -> u64 {
+        let answer = self.answer.borrow();
+        let sent = answer.as_ref().map_or(0, Answer::sent);
+        self.own.get().wrapping_add(sent)
+    }
+}
 
 /// Into how many parts the idle timeout is divided: it is kept to one part of itself without a clock read per transfer.
 const IDLE_TICKS: u32 = 8;
@@ -68,15 +97,15 @@ async fn idle(timeout: Duration, activity: Activity) {
         .checked_div(IDLE_TICKS)
         .unwrap_or(timeout)
         .max(Duration::from_millis(1));
-    let mut seen = activity.get();
+    let mut seen = activity.count();
     let mut quiet_ticks = 0;
     while quiet_ticks < IDLE_TICKS {
         sleep(tick).await;
-        quiet_ticks = if activity.get() == seen {
+        quiet_ticks = if activity.count() == seen {
             u32::saturating_add(quiet_ticks, 1)
         } else {
             0
         };
-        seen = activity.get();
+        seen = activity.count();
     }
 }

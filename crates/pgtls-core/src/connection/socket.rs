@@ -6,12 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pgtls_tls::stream::{Transport, TrySend};
 use socket2::{Domain, SockAddr, TcpKeepalive, Type};
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
 use crate::options::KeepaliveOptions;
+
+/// How long to wait for room in the queue of a Unix-domain socket.
+const QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connected socket. Clones share it; the last one closes the descriptor.
 #[derive(Clone, Debug)]
@@ -56,23 +61,30 @@ impl Socket {
         keepalive: &KeepaliveOptions,
     ) -> io::Result<Self> {
         let socket = Self::new(socket2::Socket::new(domain, Type::STREAM, None)?, keepalive)?;
-        match socket.fd.get_ref().connect(address) {
-            Ok(()) => {}
-            Err(error) if is_in_progress(&error) => {
-                let _ = socket.fd.writable().await?;
-                if let Some(error) = socket.fd.get_ref().take_error()? {
-                    return Err(error);
+        loop {
+            match socket.fd.get_ref().connect(address) {
+                // A Unix-domain socket whose queue is full says so instead of going on by itself.
+                Err(error)
+                    if domain == Domain::UNIX && error.kind() == io::ErrorKind::WouldBlock =>
+                {
+                    sleep(QUEUE_PAUSE).await;
                 }
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                    let _ = socket.fd.writable().await?;
+                    return match socket.fd.get_ref().take_error()? {
+                        Some(error) => Err(error),
+                        None => Ok(socket),
+                    };
+                }
+                result => return result.map(|()| socket),
             }
-            Err(error) => return Err(error),
         }
-        Ok(socket)
     }
-}
 
-/// Whether a non-blocking connect goes on in the background.
-fn is_in_progress(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::WouldBlock
+    /// Waits until there is something to receive. Cancel-safe.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.fd.readable().await.map(|_| ())
+    }
 }
 
 /// `TCP_NODELAY` always; keepalive as configured. Nothing of it concerns Unix-domain sockets.

@@ -44,6 +44,11 @@ impl Backoff {
         self.pause = self.pause.saturating_mul(2).min(LONGEST);
     }
 
+    /// Somebody could not wait for the end of the pause, and started a thread.
+    pub(crate) fn end(&mut self) {
+        self.until = None;
+    }
+
     /// When the pause is over; none if there is none.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until
@@ -90,6 +95,17 @@ mod tests {
             })
             .collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+
+    #[test]
+    fn is_not_due_once_it_was_ended_and_goes_on_from_there() {
+        let mut backoff = Backoff::default();
+        let now = Instant::now();
+        backoff.failed(now);
+        backoff.end();
+        assert!(!backoff.take_due(now + Duration::from_secs(1)));
+        backoff.failed(now);
+        assert_eq!(backoff.until(), Some(now + Duration::from_millis(20)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::data_plane::{Event, Shared};
 use crate::messages::{ProxyMessage, WORKER_QUEUE, WorkerMessage};
-use crate::responder::{RESPONDER_QUEUE, Responder, ResponderHandle};
+use crate::responder::{Responder, ResponderHandle};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::placement::wants_another;
 use crate::runtime::worker;
@@ -45,7 +45,9 @@ pub(crate) struct Crew<'scope, 'env> {
     shared: &'env Arc<Shared>,
     commands: mpsc::Sender<ProxyMessage>,
     workers: Vec<Worker>,
-    /// Workers of a dead responder: they end with the last connection they serve.
+    /// Workers that take nothing more, but whose threads are not over yet.
+    dying: Vec<Worker>,
+    /// Workers without the responder that runs: they end with the last connection they serve.
     retired: Vec<usize>,
     /// Threads that have not ended.
     threads: usize,
@@ -74,6 +76,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             shared,
             commands,
             workers: Vec::new(),
+            dying: Vec::new(),
             retired: Vec::new(),
             threads: 0,
             started: 0,
@@ -97,8 +100,16 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     /// Closes every channel: threads end with the last of their work.
     pub(crate) fn dismiss(&mut self) {
         self.workers.clear();
+        self.dying.clear();
         if let Some(answering) = self.answering.as_mut() {
             answering.requests = None;
+        }
+    }
+
+    /// Takes the worker at `place` out of rotation: its channel is closed, so it is dying.
+    pub(crate) fn set_aside(&mut self, place: usize) {
+        if place < self.workers.len() {
+            self.dying.push(self.workers.swap_remove(place));
         }
     }
 
@@ -153,27 +164,29 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     ) {
         self.threads = self.threads.saturating_sub(1);
         self.shared.workers.remove_running();
-        if let Some(place) = self.retired.iter().position(|retired| *retired == number) {
+        let retired = self.retired.iter().position(|retired| *retired == number);
+        if let Some(place) = retired {
             self.retired.swap_remove(place);
+        }
+        if is_closing || (retired.is_some() && cause.is_none()) {
             return;
         }
-        if is_closing {
-            return;
-        }
-        let place = self
-            .workers
-            .iter()
-            .position(|worker| worker.number == number);
-        let Some(worker) = place.map(|place| self.workers.swap_remove(place)) else {
-            return;
-        };
         self.shared.workers.add_restart();
         (self.shared.events)(Event::WorkerRestarted {
             worker: u32::try_from(number).unwrap_or(u32::MAX),
             reason: cause.unwrap_or_else(|| "its loop ended".to_owned()),
         });
-        if self.backoff.died(worker.started_at, Instant::now()) {
-            self.start_worker();
+        // One that was set aside or retired was made up for then, as far as the load asked for it.
+        self.dying.retain(|worker| worker.number != number);
+        let place = self
+            .workers
+            .iter()
+            .position(|worker| worker.number == number);
+        if let Some(place) = place {
+            let worker = self.workers.swap_remove(place);
+            if self.backoff.died(worker.started_at, Instant::now()) {
+                self.start_worker();
+            }
         }
     }
 
@@ -189,11 +202,16 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         }
         self.shared.workers.add_responder_restart();
         let may_start = answering.backoff.died(answering.started_at, Instant::now());
-        self.retired
-            .extend(self.workers.drain(..).map(|worker| worker.number));
+        self.retire_workers();
         if may_start {
             self.start_responder();
         }
+    }
+
+    /// The workers that run end with the last connection they serve; others are started for those to come.
+    fn retire_workers(&mut self) {
+        let workers = self.workers.drain(..);
+        self.retired.extend(workers.map(|worker| worker.number));
     }
 
     fn start_worker(&mut self) {
@@ -206,7 +224,11 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         let metrics = runtime.metrics();
         let (shared, commands) = (Arc::clone(self.shared), self.commands.clone());
         let responder = self.answering.as_ref().and_then(Answering::handle);
-        let body = move || worker::run(number, &runtime, &shared, receiver, responder, &commands);
+        let body = move || {
+            worker::run(number, &runtime, &shared, receiver, responder, &commands);
+            // A name look-up that hangs in the resolver must not hold the end of this thread up.
+            runtime.shutdown_background();
+        };
         let name = format!("pgtls-worker-{number}");
         if thread::Builder::new()
             .name(name)
@@ -220,6 +242,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         self.started = self.started.saturating_add(1);
         self.threads = self.threads.saturating_add(1);
         self.shared.workers.add_running();
+        self.backoff.end();
         self.workers.push(Worker {
             number,
             messages,
@@ -234,7 +257,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         let Some(answering) = self.answering.as_mut() else {
             return;
         };
-        let (requests, receiver) = mpsc::channel(RESPONDER_QUEUE);
+        let (requests, receiver) = mpsc::channel(answering.responder.queue_length().max(1));
         let (responder, commands) = (Arc::clone(&answering.responder), self.commands.clone());
         let body = move || {
             let answer = || {
@@ -256,6 +279,8 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             Ok(_) => {
                 answering.requests = Some(requests);
                 self.threads = self.threads.saturating_add(1);
+                // Those that were started while there was no responder would never have one.
+                self.retire_workers();
             }
             Err(_) => answering.backoff.failed(Instant::now()),
         }

@@ -3,6 +3,7 @@
 
 use std::future::pending;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,12 +11,13 @@ use std::time::Duration;
 use pgtls_tls::buffer::Buffer;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::farewell::{Farewell, FarewellRequest};
 use crate::connection::{Ending, Journal};
 use crate::data_plane::{DrainReport, Shared};
-use crate::messages::{Adopted, Control, ProxyMessage, WorkerMessage};
+use crate::messages::{Adopted, Control, Placed, ProxyMessage, WorkerMessage};
 use crate::responder::Responder;
 use crate::runtime::crew::Crew;
 use crate::runtime::placement::RoundRobin;
@@ -59,7 +61,7 @@ pub(crate) fn start(
                     drain: None,
                     is_closing: false,
                     release_memory: lent.release_memory,
-                trim_at: None,
+                    trim_at: None,
                     scratch: Buffer::default(),
                 };
                 runtime.block_on(supervisor.run(inbox));
@@ -101,7 +103,7 @@ impl Supervisor<'_, '_> {
             tokio::select! {
                 biased;
                 Some(command) = inbox.commands.recv() => self.obey(command),
-                Some(request) = inbox.farewells.recv() => request.say(&mut self.scratch),
+                Some(request) = inbox.farewells.recv() => self.say(request),
                 () = self.shared.admission.idle.notified(), if self.drain.is_some() => self.finish_drain(),
                 () = self.shared.admission.shrunk.notified(), if self.may_trim() => self.trim_soon(),
                 () = sleep_until_some(self.trim_at), if self.trim_at.is_some() => self.trim(),
@@ -109,11 +111,17 @@ impl Supervisor<'_, '_> {
                 () = sleep_until_some(next_start), if next_start.is_some() && !self.is_closing => {
                     self.crew.start_those_due();
                 }
-                Some(adopted) = inbox.connections.recv() => self.place(adopted),
+                Some(adopted) = inbox.connections.recv() => self.place(*adopted),
             }
         }
-        while let Ok(adopted) = inbox.connections.try_recv() {
+        // Closed first, so that nothing is sent behind the last look.
+        inbox.connections.close();
+        while let Some(adopted) = inbox.connections.recv().await {
             self.turn_away(*adopted);
+        }
+        inbox.commands.close();
+        while let Some(command) = inbox.commands.recv().await {
+            self.obey(command);
         }
     }
 
@@ -148,33 +156,36 @@ impl Supervisor<'_, '_> {
         self.crew.dismiss();
     }
 
-    /// Hands a connection to the next worker with room in its queue.
-    fn place(&mut self, adopted: Box<Adopted>) {
+    /// Hands a connection to the next worker that lives and has room in its queue.
+    fn place(&mut self, adopted: Adopted) {
         if self.is_closing {
-            self.turn_away(*adopted);
+            self.turn_away(adopted);
             return;
         }
+        let (journal, arrival) = Journal::open(adopted, self.shared);
+        let mut message = WorkerMessage::Serve(Box::new(Placed { journal, arrival }));
         self.crew.grow();
-        let mut message = WorkerMessage::Adopt(adopted);
-        for _ in self.crew.workers() {
+        // All that run, and one more in case that they are all dying.
+        for _ in 0..=self.crew.workers().len() {
             let workers = self.crew.workers();
-            let next = self.robin.next(workers.len());
-            let Some(worker) = next.and_then(|place| workers.get(place)) else {
+            let Some(place) = self.robin.next(workers.len()) else {
+                break;
+            };
+            let Some(worker) = workers.get(place) else {
                 break;
             };
             match worker.messages.try_send(message) {
                 Ok(()) => return,
-                Err(
-                    mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
-                ) => message = back,
+                Err(TrySendError::Full(back)) => message = back,
+                Err(TrySendError::Closed(back)) => {
+                    message = back;
+                    self.crew.set_aside(place);
+                    self.crew.grow();
+                }
             }
         }
-        match message {
-            // No worker can take it: dropping the journal reports the connection as lost.
-            WorkerMessage::Adopt(adopted) => drop(Journal::open(*adopted, self.shared)),
-            #[cfg(feature = "fault-injection")]
-            WorkerMessage::Fault(_) => {}
-        }
+        // No worker can take it: with its journal, the connection is reported as lost.
+        drop(message);
     }
 
     /// Reports a connection that came too late.
@@ -184,6 +195,12 @@ impl Supervisor<'_, '_> {
             notice: None,
             ..Farewell::Drained.ending()
         });
+    }
+
+    /// Says a session's last words. A panic in that session's TLS is that session's, not this thread's: its worker learns by the
+    /// dropped request that nothing was said.
+    fn say(&mut self, request: FarewellRequest) {
+        let _ = catch_unwind(AssertUnwindSafe(|| request.say(&mut self.scratch)));
     }
 
     fn may_trim(&self) -> bool {

@@ -49,9 +49,9 @@ async fn serve_all(
     loop {
         tokio::select! {
             message = messages.recv() => match message {
-                Some(WorkerMessage::Adopt(adopted)) => {
+                Some(WorkerMessage::Serve(placed)) => {
                     let local = Rc::clone(&local);
-                    sessions.spawn_local(async move { serve(adopted, local.context()).await });
+                    sessions.spawn_local(async move { serve(*placed, local.context()).await });
                 }
                 #[cfg(feature = "fault-injection")]
                 Some(WorkerMessage::Fault(fault)) => fault.strike(),

@@ -1,7 +1,5 @@
 //! Phase *relay*: every byte in both directions, in all kinds of chunks, and every way for a peer to leave.
 
-use std::time::Duration;
-
 use pgtls_core::{AlertDirection, CloseReason, DataPlaneOptions, FaultSide, Phase, TlsSide};
 use pgtls_testkit::{
     BackendBehaviour, Checksum, Connection, DEADLINE, Ending, FakeBackend, Flood, StepwiseTls,
@@ -9,9 +7,11 @@ use pgtls_testkit::{
 };
 use pgtls_tls::options::TlsVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::stage::{Arrival, Client, Pki, STARTUP, Stage, eventually, read_by_hand, shake_by_hand};
+use crate::stage::{
+    Arrival, Client, Pki, STARTUP, Stage, join_all, read_by_hand, shake_by_hand, standstill,
+};
 
 /// Enough writes of every size to be more than the sockets hold: 0…1 MiB, mostly small, from a fixed seed.
 fn sizes(seed: u64) -> Vec<usize> {
@@ -137,32 +137,6 @@ async fn many_sessions_of_one_worker_do_not_mix_their_bytes() {
     stage.finish().await;
 }
 
-/// Runs futures side by side.
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut pending: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|cx| {
-        let mut is_ready = true;
-        for (future, output) in &mut pending {
-            if output.is_none() {
-                match future.as_mut().poll(cx) {
-                    std::task::Poll::Ready(value) => *output = Some(value),
-                    std::task::Poll::Pending => is_ready = false,
-                }
-            }
-        }
-        if is_ready {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    pending
-        .into_iter()
-        .filter_map(|(_, output)| output)
-        .collect()
-}
-
 #[tokio::test]
 async fn keys_may_be_updated_by_either_peer_in_the_middle_of_the_stream() {
     let pki = Pki::new();
@@ -246,19 +220,6 @@ async fn a_backend_that_does_not_read_holds_the_client_back() {
     stage.report(client.id).await;
     writer.abort();
     stage.finish().await;
-}
-
-/// The value of a counter that was positive and did not move for a quarter of a second.
-async fn standstill(counter: impl Fn() -> u64) -> u64 {
-    let (mut last, mut since) = (0, Instant::now());
-    eventually(|| {
-        let now = counter();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        (now > 10_000 && since.elapsed() > Duration::from_millis(250)).then_some(now)
-    })
-    .await
 }
 
 async fn behaving(pki: &Pki, behaviour: BackendBehaviour) -> (FakeBackend, Stage) {

@@ -3,10 +3,13 @@
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pgtls_core::fault::Fault;
+use pgtls_core::responder::Responder;
 use pgtls_core::{
     AdoptError, BackendOptions, ClientEncryption, CloseReason, ConnectionReport, DataPlane,
     DataPlaneOptions, DrainReport, Event, Handoff, Hooks, KeepaliveOptions, ListenerOptions, Phase,
@@ -18,9 +21,10 @@ use pgtls_testkit::{
     Transport, messages, server_config,
 };
 use pgtls_tls::options::{BackendTlsOptions, ClientCertificate, ListenerTlsOptions, RootCert};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What every session of these tests logs in with.
 pub(crate) const STARTUP: [(&str, &str); 3] = [
@@ -173,6 +177,8 @@ pub(crate) struct Arrival {
     pub(crate) peer: Option<String>,
     pub(crate) route_id: u32,
     pub(crate) remaining: Duration,
+    /// What the kernel may buffer on either end of the client's connection; none is the system's choice.
+    pub(crate) buffer_bytes: Option<usize>,
 }
 
 impl Default for Arrival {
@@ -183,6 +189,7 @@ impl Default for Arrival {
             peer: None,
             route_id: ROUTE,
             remaining: DEADLINE,
+            buffer_bytes: None,
         }
     }
 }
@@ -226,6 +233,14 @@ impl Arrival {
             ..self
         }
     }
+
+    /// The kernel holds next to nothing of what the client does not read.
+    pub(crate) fn narrow(self) -> Self {
+        Self {
+            buffer_bytes: Some(4096),
+            ..self
+        }
+    }
 }
 
 /// A client's end of an adopted connection, and the id it is reported under.
@@ -245,10 +260,22 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn start(options: &DataPlaneOptions) -> Self {
+        Self::start_lending(options, None).await
+    }
+
+    /// A data plane that is lent a responder.
+    pub(crate) async fn start_lending(
+        options: &DataPlaneOptions,
+        responder: Option<Arc<dyn Responder>>,
+    ) -> Self {
         let (sender, events) = watch::channel(Vec::new());
         let sink = move |event| sender.send_modify(|all: &mut Vec<Event>| all.push(event));
+        let hooks = Hooks {
+            responder,
+            ..Hooks::events(Arc::new(sink))
+        };
         Self {
-            plane: Arc::new(DataPlane::start(options, Hooks::events(Arc::new(sink))).unwrap()),
+            plane: Arc::new(DataPlane::start(options, hooks).unwrap()),
             listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
             events,
             next_id: AtomicU64::new(1),
@@ -275,13 +302,10 @@ impl Stage {
 
     /// Connects, and has the connection adopted.
     pub(crate) async fn try_arrive(&self, arrival: Arrival) -> Result<Client, AdoptError> {
-        let (stream, server, peer) = self.pair().await;
+        let (stream, server, peer) = self.pair_holding(arrival.buffer_bytes).await;
         let peer = arrival.peer.clone().unwrap_or(peer);
         let id = self.adopt(server, arrival.from(&peer))?;
-        Ok(Client {
-            frontend: Frontend::over(Connection::Plain(Transport::tcp(stream).unwrap())),
-            id,
-        })
+        Ok(Client::over(stream, id))
     }
 
     pub(crate) async fn arrive(&self, arrival: Arrival) -> Client {
@@ -290,13 +314,30 @@ impl Stage {
 
     /// Both ends of a TCP connection, and the client's address.
     pub(crate) async fn pair(&self) -> (TcpStream, std::net::TcpStream, String) {
+        self.pair_holding(None).await
+    }
+
+    async fn pair_holding(
+        &self,
+        buffer_bytes: Option<usize>,
+    ) -> (TcpStream, std::net::TcpStream, String) {
         let address = self.listener.local_addr().unwrap();
-        let stream = TcpStream::connect(address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = buffer_bytes {
+            // Before it connects, or the window has been agreed upon.
+            socket
+                .set_recv_buffer_size(u32::try_from(bytes).unwrap())
+                .unwrap();
+        }
+        let stream = socket.connect(address).await.unwrap();
         let peer = stream.local_addr().unwrap();
         loop {
             let (server, from) = self.listener.accept().await.unwrap();
             // Another test's stray connection would not be ours.
             if from == peer {
+                if let Some(bytes) = buffer_bytes {
+                    SockRef::from(&server).set_send_buffer_size(bytes).unwrap();
+                }
                 return (stream, server.into_std().unwrap(), peer.to_string());
             }
         }
@@ -325,10 +366,42 @@ impl Stage {
 
     /// A session without TLS, ready for a query.
     pub(crate) async fn login_plain(&self) -> Client {
-        let mut client = self.arrive(Arrival::plain()).await;
-        client.frontend.startup(&STARTUP).await.unwrap();
+        self.enter(Arrival::default(), None).await
+    }
+
+    /// A session over TLS, or without `tls` in plaintext, ready for a query.
+    pub(crate) async fn enter(&self, arrival: Arrival, tls: Option<&TlsClient>) -> Client {
+        let mut client = if let Some(tls) = tls {
+            self.knock(arrival, tls).await
+        } else {
+            let encryption = ClientEncryption::None;
+            let arrival = Arrival {
+                encryption,
+                ..arrival
+            };
+            let mut client = self.arrive(arrival).await;
+            client.frontend.startup(&STARTUP).await.unwrap();
+            client
+        };
         client.frontend.read_until_ready().await.unwrap();
         client
+    }
+
+    /// Lets the first worker be struck by `fault`.
+    pub(crate) async fn inject(&self, fault: Fault) {
+        let plane = Arc::clone(&self.plane);
+        tokio::task::spawn_blocking(move || plane.inject(fault))
+            .await
+            .unwrap();
+    }
+
+    /// Workers that were replaced so far: their numbers, and what they died of.
+    pub(crate) fn replaced_workers(&self) -> Vec<(u32, String)> {
+        let replaced = |event| match event {
+            Event::WorkerRestarted { worker, reason } => Some((worker, reason)),
+            Event::ConnectionClosed(_) | Event::TlsEstablished { .. } => None,
+        };
+        self.events().into_iter().filter_map(replaced).collect()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -343,6 +416,14 @@ impl Stage {
     /// All events so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.events.borrow().clone()
+    }
+
+    /// The report of connection `id`, if it is over.
+    pub(crate) fn reported(&self, id: u64) -> Option<ConnectionReport> {
+        let events = self.events.borrow();
+        reports_of(&events)
+            .find(|report| report.connection_id == id)
+            .cloned()
     }
 
     /// Waits for the report of connection `id`.
@@ -441,6 +522,14 @@ fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
 }
 
 impl Client {
+    /// The client's end of connection `id`.
+    pub(crate) fn over(stream: TcpStream, id: u64) -> Self {
+        Self {
+            frontend: Frontend::over(Connection::Plain(Transport::tcp(stream).unwrap())),
+            id,
+        }
+    }
+
     /// Reads the FATAL ErrorResponse that ends the connection, then its end.
     pub(crate) async fn fatal(&mut self) -> Fatal {
         let message = self.frontend.read_message().await.unwrap();
@@ -521,4 +610,67 @@ pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
     timeout(DEADLINE, polling)
         .await
         .expect("the condition holds by the deadline")
+}
+
+/// The value of a counter that was positive and did not move for a quarter of a second.
+pub(crate) async fn standstill(counter: impl Fn() -> u64) -> u64 {
+    let (mut last, mut since) = (0, Instant::now());
+    eventually(|| {
+        let now = counter();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (now > 10_000 && since.elapsed() > Duration::from_millis(250)).then_some(now)
+    })
+    .await
+}
+
+/// Runs futures side by side.
+pub(crate) async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut pending: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut is_ready = true;
+        for (future, output) in &mut pending {
+            if output.is_none() {
+                match future.as_mut().poll(cx) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => is_ready = false,
+                }
+            }
+        }
+        if is_ready {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    pending
+        .into_iter()
+        .filter_map(|(_, output)| output)
+        .collect()
+}
+
+/// Runs `test`, the test called `name` (with its module), in a process of its own: it measures the process, and tests beside it
+/// would be measured, too.
+pub(crate) fn alone(name: &str, test: impl Future<Output = ()>) {
+    const ALONE: &str = "PGTLS_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(test);
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--test-threads=1", "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{complained}"
+    );
 }
