@@ -157,7 +157,7 @@ impl<'s> Relay<'s> {
                 farewell = overdue(self.farewell), if self.farewell.is_some() => {
                     return Err(Ending { notice: None, ..farewell.ending() });
                 }
-                () = async { sleep(BACKEND_GONE_LINGER).await }, if lingers => {
+                () = async { Box::pin(sleep(BACKEND_GONE_LINGER)).await }, if lingers => {
                     return Ok(StreamEnd::Over(self.reason()));
                 }
             }
@@ -379,7 +379,7 @@ fn pass_end_on<C: TlsConnectionOps>(mut flow: Flow, to: &Peer<C>, tls: &mut TlsS
 async fn overdue(farewell: Option<(Farewell, Instant)>) -> Farewell {
     match farewell {
         Some((farewell, deadline)) => {
-            sleep_until(deadline).await;
+            Box::pin(sleep_until(deadline)).await;
             farewell
         }
         None => pending().await,

@@ -66,9 +66,14 @@ async fn run_phases(arrival: Box<Arrival>, context: Context<'_>, journal: &mut J
     journal.note(|report| report.phase = Phase::Relay);
     let SessionEnd { ending, is_told } = run_session(&mut session, context, journal).await;
     if is_told {
-        close_told(&session.client, context.scratch).await;
+        Box::pin(close_told(&session.client, context.scratch)).await;
     } else if ending.notice.is_some() {
-        close_client(&session.client, ending.notice.as_ref(), context.scratch).await;
+        Box::pin(close_client(
+            &session.client,
+            ending.notice.as_ref(),
+            context.scratch,
+        ))
+        .await;
     }
     journal.note_ending(ending);
 }

@@ -76,17 +76,18 @@ pub(crate) async fn run_session(
     let mut relay = Relay::new(client, backend, context.scratch, journal, &activity);
     relay.state = *state;
     let mut mode = RelayMode::Streaming;
+    // What follows the end of a mode is boxed: an idle session carries streaming alone.
     loop {
         let next = match mode {
             RelayMode::Streaming => {
                 let end = relay.stream(&mut watch, signals, context.responder).await;
-                after_streaming(end, client, &mut relay, context).await
+                Box::pin(after_streaming(end, client, &mut relay, context)).await
             }
             RelayMode::ResponderRead(asked, bytes) => {
-                after_answer(asked, &bytes, &mut relay, signals).await
+                Box::pin(after_answer(asked, &bytes, &mut relay, signals)).await
             }
             RelayMode::FarewellRead(farewell, said) => {
-                Err(after_farewell(farewell, said, &mut relay, signals).await)
+                Err(Box::pin(after_farewell(farewell, said, &mut relay, signals)).await)
             }
         };
         match next {

@@ -1,6 +1,7 @@
 //! Phase *hand off*: descriptors, limits, and who is let in although a limit is reached.
 
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use pgtls_core::{AdoptError, CloseReason, FaultSide, Phase};
 use pgtls_testkit::{Ending, FakeBackend, StepwiseTls, messages};
@@ -288,5 +289,24 @@ async fn a_unix_domain_socket_is_served_like_any_other() {
         .ended(id, CloseReason::ClientClosed, Phase::Relay)
         .await;
     assert_eq!(report.client_addr, "unix:/run/pgtls/.s.PGSQL.6432");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_keep_nobody_from_logging_in() {
+    let (pki, backend) = (Pki::new(), FakeBackend::builder().listen().await);
+    let mut options = pki.options(&[&backend]);
+    options.max_concurrent_handshakes = 1;
+    let stage = Stage::start(&options).await;
+    let mute = stage.arrive(Arrival::default().within(60_000)).await;
+    let stuck = stage
+        .arrive(Arrival::default().within(60_000).with_prefix(&[0x16]))
+        .await;
+    let begun = Instant::now();
+    let session = stage.login(&pki.client()).await;
+    // One slot, occupied for a second at most by the client that began its hello and stopped.
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop((mute, stuck));
+    session.close().await;
     stage.finish().await;
 }
