@@ -33,6 +33,8 @@ type InvalidHeaderReason = 'length' | 'request-length' | 'cancel-length' | 'prot
 /** What the first bytes of a packet prove it to be. */
 export type PacketHeader =
   | { readonly kind: 'incomplete' }
+  /** A Terminate message: a driver that was told to quit before it had begun. */
+  | { readonly kind: 'terminate' }
   | { readonly kind: 'ssl-request' }
   | { readonly kind: 'gssenc-request' }
   | { readonly kind: 'cancel-request'; readonly length: number }
@@ -54,6 +56,9 @@ export type PacketHeader =
       readonly minor: number;
     };
 
+/** 'X' and the first three bytes of its length; no packet of the start-up can be that long. */
+const TERMINATE_HEADER = 0x58_00_00_00;
+
 const INCOMPLETE: PacketHeader = { kind: 'incomplete' };
 
 /** Whether a connection whose first bytes are these speaks TLS at once, without an SSLRequest. */
@@ -67,6 +72,9 @@ export function readPacketHeader(bytes: Buffer): PacketHeader {
     return INCOMPLETE;
   }
   const length = bytes.readUInt32BE(0);
+  if (length === TERMINATE_HEADER) {
+    return { kind: 'terminate' };
+  }
   if (length < MIN_PACKET_BYTES || length > MAX_PACKET_BYTES) {
     return { kind: 'invalid', reason: 'length', length };
   }

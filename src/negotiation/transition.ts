@@ -108,6 +108,8 @@ function onPacketBytes(
       return handOff('none', bytes, true);
     case 'startup':
       return isTlsRequired(policy) ? refuse(tlsRequired(policy)) : handOff('none', bytes, false);
+    case 'terminate':
+      return close('client_closed');
     case 'invalid':
       return refuse(invalidHeader(header));
     default:

@@ -401,6 +401,11 @@ describe('garbage', () => {
 describe('the end of a negotiation', () => {
   it.each<[string, Step[], string]>([
     ['without a byte is a TCP probe', ['client-ended'], 'close, tcp_probe'],
+    [
+      'with a Terminate message, before it had begun, gets no error',
+      [Buffer.from('5800000004', 'hex')],
+      'close, client_closed',
+    ],
     ['by a reset without a byte is a TCP probe', ['socket-failed'], 'close, tcp_probe'],
     [
       'within a packet is the client’s',
