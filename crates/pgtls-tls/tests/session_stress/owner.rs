@@ -84,11 +84,13 @@ impl Owner {
             self.write(cx)?;
         }
         let _ = self.stream.poll_flush(cx)?;
-        self.plaintext.clear();
         while let Poll::Ready(received) =
             self.stream
                 .poll_receive(cx, &mut self.scratch, &mut self.plaintext)?
         {
+            // The last bytes may come together with the close_notify.
+            self.report.received += u64::try_from(self.plaintext.len()).unwrap();
+            self.plaintext.clear();
             match received {
                 Received::Data => {}
                 Received::End(EndOfStream::CloseNotify) if self.has_closed => {
@@ -97,7 +99,6 @@ impl Owner {
                 Received::End(end) => panic!("{end:?}"),
             }
         }
-        self.report.received += u64::try_from(self.plaintext.len()).unwrap();
         Poll::Pending
     }
 
