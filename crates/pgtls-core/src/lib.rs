@@ -4,6 +4,7 @@
 //! May import pgtls-tls and pgtls-wire; is imported by pgtls-napi alone.
 
 mod admission;
+mod backend;
 mod connection;
 mod counters;
 mod data_plane;

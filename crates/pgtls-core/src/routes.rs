@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use pgtls_tls::client_config::{ClientTls, build_client_config};
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::server_config::{ServerTls, build_server_config};
 
+use crate::backend::Backend;
 use crate::counters::{RouteCounters, RouteSnapshot};
-use crate::options::{BackendAddress, KeepaliveOptions, RouteOptions, Sslmode, Sslnegotiation};
+use crate::options::{KeepaliveOptions, RouteOptions};
 
 /// A route that cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +33,8 @@ pub(crate) struct Route {
     pub(crate) requires_tls: bool,
     pub(crate) client_idle_timeout: Duration,
     pub(crate) listener_keepalive: KeepaliveOptions,
-    pub(crate) backend: Backend,
+    pub(crate) backend: Arc<Backend>,
     pub(crate) counters: Arc<RouteCounters>,
-}
-
-/// The backend side of a route.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    pub(crate) addresses: Vec<BackendAddress>,
-    pub(crate) sslmode: Sslmode,
-    pub(crate) sslnegotiation: Sslnegotiation,
-    pub(crate) tls: Option<ClientTls>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) keepalive: KeepaliveOptions,
 }
 
 impl Route {
@@ -61,12 +50,7 @@ impl Route {
             .map(build_server_config)
             .transpose()
             .map_err(fail)?;
-        let backend_tls = match options.backend.sslmode {
-            Sslmode::Disable => None,
-            Sslmode::Prefer | Sslmode::Require => {
-                Some(build_client_config(&options.backend.tls).map_err(fail)?)
-            }
-        };
+        let backend = Backend::build(&options.backend).map_err(fail)?;
         Ok(Self {
             id: options.route_id,
             max_client_conn_per_ip: options.max_client_conn_per_ip,
@@ -75,14 +59,7 @@ impl Route {
             requires_tls: options.listener.require_tls,
             client_idle_timeout: options.listener.client_idle_timeout,
             listener_keepalive: options.listener.keepalive.clone(),
-            backend: Backend {
-                addresses: options.backend.addresses.clone(),
-                sslmode: options.backend.sslmode,
-                sslnegotiation: options.backend.sslnegotiation,
-                tls: backend_tls,
-                connect_timeout: options.backend.connect_timeout,
-                keepalive: options.backend.keepalive.clone(),
-            },
+            backend: Arc::new(backend),
             counters,
         })
     }

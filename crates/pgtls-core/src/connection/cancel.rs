@@ -11,11 +11,12 @@ use std::time::Duration;
 use pgtls_wire::encode_cancel_request;
 use tokio::time::timeout;
 
+use crate::backend::Backend;
 use crate::connection::connect::{Link, Target, connect_backend, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
 use crate::report::{CloseReason, FaultSide};
-use crate::routes::{Backend, Route};
+use crate::routes::Route;
 
 /// How long the server may take to close the connection after it read the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -16,12 +16,12 @@ use pgtls_tls::summary::TlsSummary;
 use pgtls_wire::{SSL_REQUEST, SqlState};
 use tokio::time::timeout;
 
+use crate::backend::Backend;
 use crate::connection::ending::Ending;
 use crate::connection::peer::{BackendPeer, Peer, PlainStream, Scratch};
 use crate::connection::socket::Socket;
 use crate::options::{BackendAddress, KeepaliveOptions, Sslmode, Sslnegotiation};
 use crate::report::{CloseReason, FaultSide, TlsSide};
-use crate::routes::Backend;
 
 /// How long a name look-up may take; `connect_timeout` then counts for each address it gave.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
