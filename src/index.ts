@@ -11,6 +11,17 @@ export {
 } from './errors.ts';
 export { createLogger, type Logger, type LoggerOptions } from './observability/logger.ts';
 export {
+  type ClientHello,
+  type ClientHelloChoice,
+  type HandshakenBackend,
+  type HandshakenClient,
+  type PeerCertificate,
+  type ProxyHooks,
+  type Refusal,
+  refuse,
+  type SessionStart,
+} from './proxy/hooks.ts';
+export {
   type BoundAddress,
   type Proxy,
   type ProxyDependencies,

@@ -27,6 +27,12 @@ export type BackendOptions = Native.BackendOptions;
 export type KeepaliveOptions = Native.KeepaliveOptions;
 /** What the native side tells unasked. */
 export type DataPlaneEvent = Native.DataPlaneEvent;
+/** Which questions connections ask. */
+export type HookSet = Native.HookSet;
+/** What a question is answered with. */
+export type Answer = Native.Answer;
+/** A peer's certificate in a question. */
+export type NativePeerCertificate = Native.PeerCertificate;
 /** The end of one connection. */
 export type ConnectionReport = Native.ConnectionReport;
 /** What was negotiated with one peer. */
@@ -48,6 +54,8 @@ export interface DataPlane {
   reload(routes: RouteOptions[]): void;
   /** Duplicates `fd` before it returns; the caller keeps and closes its own. */
   adopt(fd: number, handoff: Handoff): void;
+  /** False when the connection that asked does not wait any more. */
+  answer(questionId: number, answer: Answer): boolean;
   snapshot(): DataPlaneSnapshot;
   /** Resolves when no session lives, after the grace because the rest was cut. */
   drain(graceMillis: number): Promise<DrainReport>;
@@ -120,6 +128,10 @@ class ConvertingDataPlane implements DataPlane {
 
   adopt(fd: number, handoff: Handoff): void {
     converting(() => this.#native.adopt(fd, handoff));
+  }
+
+  answer(questionId: number, answer: Answer): boolean {
+    return converting(() => this.#native.answer(questionId, answer));
   }
 
   snapshot(): DataPlaneSnapshot {

@@ -5,31 +5,40 @@ import type { BackendAddress, Config, ListenerConfig, ProxyConfig } from '../con
 import type {
   BackendOptions,
   DataPlaneOptions,
+  HookSet,
   KeepaliveOptions,
   ListenerOptions,
   ListenerTlsOptions,
   RouteOptions,
 } from './data-plane.ts';
 
-/** Options for the whole file; `reportTlsEstablished` asks for an event per handshake. */
+const NO_HOOKS: HookSet = {
+  clientHello: false,
+  clientCertificate: false,
+  backendCertificate: false,
+  route: false,
+};
+
+/** Options for the whole file; `reportTlsEstablished` asks for an event per handshake, `hooks` for questions. */
 export function toDataPlaneOptions(
   config: Config,
   reportTlsEstablished: boolean,
+  hooks: HookSet = NO_HOOKS,
 ): DataPlaneOptions {
   return {
     workers: config.workers,
     maxClientConn: config.maxClientConn,
     maxConcurrentHandshakes: config.maxConcurrentHandshakes,
     reportTlsEstablished,
-    routes: toRouteOptions(config),
+    routes: toRouteOptions(config, hooks),
   };
 }
 
-function toRouteOptions(config: Config): RouteOptions[] {
-  return config.proxies.map(routeOptions);
+function toRouteOptions(config: Config, hooks: HookSet): RouteOptions[] {
+  return config.proxies.map((proxy, routeId) => routeOptions(proxy, routeId, hooks));
 }
 
-function routeOptions(proxy: ProxyConfig, routeId: number): RouteOptions {
+function routeOptions(proxy: ProxyConfig, routeId: number, hooks: HookSet): RouteOptions {
   const { listener } = proxy;
   return {
     routeId,
@@ -38,6 +47,7 @@ function routeOptions(proxy: ProxyConfig, routeId: number): RouteOptions {
     maxClientConnPerIp: listener.maxClientConnPerIp,
     listener: listenerOptions(listener),
     backend: backendOptions(proxy),
+    hooks,
   };
 }
 

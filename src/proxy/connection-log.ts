@@ -14,6 +14,7 @@ import type { ConnectionEnd, ConnectionInfo, ConnectionOutcome } from '../listen
 import type { ListenerObserver } from '../listener/listener.ts';
 import { FailureFolder } from '../observability/failure-folder.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { QuestionEvent } from './hooks.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -84,7 +85,7 @@ export class ConnectionLog implements ListenerObserver {
   }
 
   /** What the data plane tells. */
-  dataPlaneEvent(event: DataPlaneEvent): void {
+  dataPlaneEvent(event: Exclude<DataPlaneEvent, QuestionEvent>): void {
     switch (event.type) {
       case 'connection-closed':
         this.#closed(event.report);

@@ -7,6 +7,7 @@
  */
 import type { BindAddress, Config, ProxyConfig } from '../config/schema.ts';
 import {
+  type Answer,
   type DataPlane,
   type DataPlaneOptions,
   type DataPlaneSnapshot,
@@ -23,6 +24,7 @@ import { bindListener, type Listener, type ListenerOptions } from '../listener/l
 import type { Logger } from '../observability/logger.ts';
 import { CertificateRefresh } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
+import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
 import { ReportCount } from './report-count.ts';
 import { Shutdown } from './shutdown.ts';
 
@@ -57,6 +59,7 @@ export interface ProxyDependencies {
   readonly logger: Logger;
   readonly createDataPlane?: (options: DataPlaneOptions, onEvent: OnDataPlaneEvent) => DataPlane;
   readonly inspect?: (options: DataPlaneOptions) => Inspection;
+  readonly hooks?: ProxyHooks;
 }
 
 /** How long the end of the program waits for reports that are under way. */
@@ -67,13 +70,20 @@ type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnection
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
 export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
   const { logger, createDataPlane = startDataPlane } = dependencies;
+  const { hooks = {} } = dependencies;
   const { inspect = dependencies.createDataPlane ? inspectNothing : inspectOptions } = dependencies;
   const plans = listenerPlans(config);
   const names = config.proxies.map(({ name }) => name);
   const log = new ConnectionLog(logger, names);
-  const options = toDataPlaneOptions(config, log.isDebugEnabled);
+  const options = toDataPlaneOptions(config, log.isDebugEnabled, hookSetOf(hooks));
   const reports = new ReportCount();
   const dataPlane = createDataPlane(options, (event) => {
+    if (isQuestion(event)) {
+      void answerOf(hooks, event, names).then((answer) => {
+        answerUnlessClosed(dataPlane, event.questionId, answer);
+      });
+      return;
+    }
     if (event.type === 'connection-closed') {
       reports.reported();
     }
@@ -98,6 +108,17 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   } catch (error) {
     dataPlane.close();
     throw error;
+  }
+}
+
+/** Nobody waits for an answer once the data plane is closed. */
+function answerUnlessClosed(dataPlane: DataPlane, questionId: number, answer: Answer): void {
+  try {
+    dataPlane.answer(questionId, answer);
+  } catch (error) {
+    if (!(error instanceof PgtlsError && error.code === 'PGTLS_CLOSED')) {
+      throw error;
+    }
   }
 }
 

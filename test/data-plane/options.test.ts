@@ -32,6 +32,12 @@ describe('the options of the data plane', () => {
       name: 'a',
       maxClientConn: 0,
       maxClientConnPerIp: 0,
+      hooks: {
+        clientHello: false,
+        clientCertificate: false,
+        backendCertificate: false,
+        route: false,
+      },
       listener: {
         tls: {
           certFiles: ['/tls/server.crt'],

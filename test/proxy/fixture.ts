@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { vi } from 'vitest';
 import type { Config } from '../../src/config/schema.ts';
 import type {
+  Answer,
   DataPlane,
   DataPlaneOptions,
   DataPlaneSnapshot,
@@ -19,6 +20,7 @@ import { type Proxy as RunningProxy, startProxy } from '../../src/proxy/proxy.ts
 export class FakeDataPlane implements DataPlane {
   readonly calls: string[] = [];
   readonly handoffs: Handoff[] = [];
+  readonly answers: { questionId: number; answer: Answer }[] = [];
   readonly reloads: RouteOptions[][] = [];
   readonly options: DataPlaneOptions;
   readonly emit: OnDataPlaneEvent;
@@ -40,6 +42,11 @@ export class FakeDataPlane implements DataPlane {
 
   adopt(_fd: number, handoff: Handoff): void {
     this.handoffs.push(handoff);
+  }
+
+  answer(questionId: number, answer: Answer): boolean {
+    this.answers.push({ questionId, answer });
+    return true;
   }
 
   snapshot(): DataPlaneSnapshot {

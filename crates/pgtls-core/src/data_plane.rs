@@ -18,6 +18,7 @@ use crate::messages::{
     Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, FAREWELL_QUEUE, OverLimit, ProxyMessage,
 };
 use crate::options::{DataPlaneOptions, RouteOptions};
+use crate::questions::{Answer, Question, Questions};
 use crate::report::{ConnectionReport, TlsReport, TlsSide};
 use crate::responder::Responder;
 use crate::routes::{RouteError, RouteTable};
@@ -69,6 +70,17 @@ pub enum Event {
         side: TlsSide,
         /// What was agreed on.
         tls: TlsReport,
+    },
+    /// A connection waits for [`DataPlane::answer`].
+    Asked {
+        /// Goes with the answer.
+        question_id: u64,
+        /// From the hand-off.
+        connection_id: u64,
+        /// From the hand-off.
+        route_id: u32,
+        /// What it wants to know.
+        question: Question,
     },
     /// A worker died and was replaced.
     WorkerRestarted {
@@ -129,6 +141,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Admission>,
     pub(crate) routes: RouteTable,
     pub(crate) cancels: CancelRegistry,
+    pub(crate) questions: Questions,
     pub(crate) workers: WorkerCounters,
     pub(crate) control: watch::Sender<Control>,
     pub(crate) events: EventSink,
@@ -158,6 +171,7 @@ impl DataPlane {
             admission: Admission::new(options.max_client_conn, options.max_concurrent_handshakes),
             routes,
             cancels: CancelRegistry::default(),
+            questions: Questions::default(),
             workers: WorkerCounters::default(),
             control: watch::Sender::new(Control::Run),
             events: hooks.events,
@@ -235,6 +249,11 @@ impl DataPlane {
                 mpsc::error::TrySendError::Full(_) => AdoptError::TooManyConnections,
                 mpsc::error::TrySendError::Closed(_) => AdoptError::Closed,
             })
+    }
+
+    /// Answers an [`Event::Asked`]; false when its connection does not wait any more.
+    pub fn answer(&self, question_id: u64, answer: Answer) -> bool {
+        self.shared.questions.answer(question_id, answer)
     }
 
     /// Counters at this moment.

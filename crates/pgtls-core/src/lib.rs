@@ -12,6 +12,7 @@ mod data_plane;
 pub mod fault;
 mod messages;
 mod options;
+mod questions;
 mod report;
 pub mod responder;
 mod routes;
@@ -26,6 +27,7 @@ pub use options::{
     BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,
     RouteOptions, Sslmode, Sslnegotiation,
 };
+pub use questions::{Answer, HookSet, PeerCertificate, Question};
 pub use report::{
     AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, Phase, TlsReport,
     TlsSide,

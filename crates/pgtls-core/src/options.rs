@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use pgtls_tls::options::{BackendTlsOptions, ListenerTlsOptions};
 
+use crate::questions::HookSet;
+
 /// Everything a data plane needs to know.
 #[derive(Clone, Debug)]
 pub struct DataPlaneOptions {
@@ -36,6 +38,8 @@ pub struct RouteOptions {
     pub listener: ListenerOptions,
     /// Towards PostgreSQL.
     pub backend: BackendOptions,
+    /// Which questions its connections ask.
+    pub hooks: HookSet,
 }
 
 /// Towards clients.

@@ -31,6 +31,8 @@ pub enum CloseReason {
     BackendProtocolViolation,
     /// TLS is required and the client did not use it.
     TlsRequired,
+    /// A hook refused the connection.
+    HookRefused,
     /// The client asked for channel binding, which two different certificates make impossible.
     ChannelBindingConflict,
     /// A limit on connections was reached.
@@ -71,6 +73,7 @@ impl CloseReason {
             Self::ClientProtocolViolation => "client_protocol_violation",
             Self::BackendProtocolViolation => "backend_protocol_violation",
             Self::TlsRequired => "tls_required",
+            Self::HookRefused => "hook_refused",
             Self::ChannelBindingConflict => "channel_binding_conflict",
             Self::TooManyConnections => "too_many_connections",
             Self::LoginTimeout => "login_timeout",

@@ -12,6 +12,7 @@ use pgtls_tls::server_config::{ServerTls, build_server_config};
 use crate::backend::Backend;
 use crate::counters::{RouteCounters, RouteSnapshot};
 use crate::options::{KeepaliveOptions, RouteOptions};
+use crate::questions::HookSet;
 
 /// A route that cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,7 @@ pub(crate) struct Route {
     pub(crate) client_idle_timeout: Duration,
     pub(crate) listener_keepalive: KeepaliveOptions,
     pub(crate) backend: Arc<Backend>,
+    pub(crate) hooks: HookSet,
     pub(crate) counters: Arc<RouteCounters>,
 }
 
@@ -60,6 +62,7 @@ impl Route {
             client_idle_timeout: options.listener.client_idle_timeout,
             listener_keepalive: options.listener.keepalive.clone(),
             backend: Arc::new(backend),
+            hooks: options.hooks,
             counters,
         })
     }

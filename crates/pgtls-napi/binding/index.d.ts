@@ -17,6 +17,8 @@ export declare class DataPlane {
   reload(newRoutes: Array<RouteOptions>): void
   /** Takes over the socket behind `fd`, whose number it duplicates: the caller closes its own in any case. */
   adopt(fd: number, handoff: Handoff): void
+  /** Answers a question event; false when its connection does not wait any more. */
+  answer(questionId: number, answer: Answer): boolean
   /** Counters at this moment. */
   snapshot(): DataPlaneSnapshot
   /** Resolves once no session lives; sessions left after `graceMillis` are cut. Keeps the process alive until then. */
@@ -34,6 +36,17 @@ export interface AlertReport {
   /** RFC 8446's name. */
   description: string
 }
+
+/** What a question is answered with. */
+export type Answer =
+  | { type: 'accept' }
+  | { type: 'refuse'; /** For the log. */
+  reason: string }
+  | { type: 'identity'; /** Whose identity is shown. */
+    serverName: string | null; /** Protocols accepted. */
+  alpn: Array<string> | null }
+  | { type: 'backend'; /** One of `[proxy.backends]`. */
+  name: string }
 
 /** Where a server listens. */
 export interface BackendAddress {
@@ -143,6 +156,36 @@ export type DataPlaneEvent =
     routeId: number; /** Which leg. */
     side: 'client' | 'backend'; /** What was agreed on. */
   tls: TlsReport }
+  | { type: 'client-hello'; /** Goes with the answer. */
+    questionId: number; /** From the hand-off. */
+    connectionId: number; /** From the hand-off. */
+    routeId: number; /** From the hand-off. */
+    clientAddr: string; /** As sent. */
+    serverName: string | null; /** Protocols offered. */
+  alpn: Array<string> }
+  | { type: 'client-certificate'; /** Goes with the answer. */
+    questionId: number; /** From the hand-off. */
+    connectionId: number; /** From the hand-off. */
+    routeId: number; /** From the hand-off. */
+    clientAddr: string; /** Of the ClientHello. */
+    serverName: string | null; /** Null if it showed none. */
+  certificate: PeerCertificate | null }
+  | { type: 'backend-certificate'; /** Goes with the answer. */
+    questionId: number; /** From the hand-off. */
+    connectionId: number; /** From the hand-off. */
+    routeId: number; /** Address that was dialled. */
+    backendAddr: string; /** What it showed. */
+  certificate: PeerCertificate }
+  | { type: 'route'; /** Goes with the answer. */
+    questionId: number; /** From the hand-off. */
+    connectionId: number; /** From the hand-off. */
+    routeId: number; /** From the hand-off. */
+    clientAddr: string; /** Of the ClientHello. */
+    serverName: string | null; /** Agreed on. */
+    alpn: string | null; /** Null if the client showed none. */
+    certificate: PeerCertificate | null; /** Of the StartupMessage. */
+    user: string | null; /** Of the StartupMessage, or its user. */
+  database: string | null }
   | { type: 'worker-restarted'; /** Its number. */
     worker: number; /** What it died of. */
   reason: string }
@@ -197,6 +240,18 @@ export interface Handoff {
   localAddress: string
   /** What is left of the login time. */
   remainingMillis: number
+}
+
+/** Which questions connections ask. */
+export interface HookSet {
+  /** Event `client-hello`. */
+  clientHello: boolean
+  /** Event `client-certificate`. */
+  clientCertificate: boolean
+  /** Event `backend-certificate`. */
+  backendCertificate: boolean
+  /** Event `route`. */
+  route: boolean
 }
 
 /** Reads every file of a configuration and reports all problems at once. Starts nothing. */
@@ -294,6 +349,24 @@ export interface ListenerTlsOptions {
   alpn: Array<string>
 }
 
+/** A certificate that a peer showed. */
+export interface PeerCertificate {
+  /** Distinguished name. */
+  subject: string
+  /** Distinguished name. */
+  issuer: string
+  /** Subject alternative names. */
+  sans: Array<string>
+  /** Unix time. */
+  notBeforeSeconds: number
+  /** Unix time. */
+  notAfterSeconds: number
+  /** Lower-case hexadecimal. */
+  sha256: string
+  /** DER, hexadecimal. */
+  derHex: string
+}
+
 /** One `[[proxy]]`. */
 export interface RouteOptions {
   /** Chosen by the caller. */
@@ -308,6 +381,8 @@ export interface RouteOptions {
   listener: ListenerOptions
   /** Towards PostgreSQL. */
   backend: BackendOptions
+  /** Which questions its connections ask. */
+  hooks: HookSet
 }
 
 /** One route's counters. */

@@ -15,6 +15,7 @@ use crate::events::{DataPlaneEvent, number};
 use crate::fd::with_borrowed;
 use crate::options::{DataPlaneOptions, RouteOptions, routes};
 use crate::process::RELEASE_MEMORY;
+use crate::questions::Answer;
 
 /// What comes along with a descriptor.
 #[napi(object, use_nullable = true)]
@@ -139,6 +140,13 @@ impl DataPlane {
                 };
                 fail(code, error.to_string())
             })
+    }
+
+    /// Answers a question event; false when its connection does not wait any more.
+    #[napi(catch_unwind)]
+    pub fn answer(&self, question_id: f64, answer: Answer) -> Result<bool> {
+        self.check_open()?;
+        Ok(self.inner.answer(integer(question_id), answer.into_core()))
     }
 
     /// Counters at this moment.

@@ -3,6 +3,8 @@
 use napi_derive::napi;
 use pgtls_core as core;
 
+use crate::questions::{PeerCertificate, question_event};
+
 /// What the data plane tells.
 #[napi(
     discriminant = "type",
@@ -26,6 +28,70 @@ pub enum DataPlaneEvent {
         side: String,
         /// What was agreed on.
         tls: TlsReport,
+    },
+    /// Question: which identity and protocols answer this ClientHello?
+    ClientHello {
+        /// Goes with the answer.
+        question_id: f64,
+        /// From the hand-off.
+        connection_id: f64,
+        /// From the hand-off.
+        route_id: u32,
+        /// From the hand-off.
+        client_addr: String,
+        /// As sent.
+        server_name: Option<String>,
+        /// Protocols offered.
+        alpn: Vec<String>,
+    },
+    /// Question: is this client welcome?
+    ClientCertificate {
+        /// Goes with the answer.
+        question_id: f64,
+        /// From the hand-off.
+        connection_id: f64,
+        /// From the hand-off.
+        route_id: u32,
+        /// From the hand-off.
+        client_addr: String,
+        /// Of the ClientHello.
+        server_name: Option<String>,
+        /// Null if it showed none.
+        certificate: Option<PeerCertificate>,
+    },
+    /// Question: is this backend the right one?
+    BackendCertificate {
+        /// Goes with the answer.
+        question_id: f64,
+        /// From the hand-off.
+        connection_id: f64,
+        /// From the hand-off.
+        route_id: u32,
+        /// Address that was dialled.
+        backend_addr: String,
+        /// What it showed.
+        certificate: PeerCertificate,
+    },
+    /// Question: which backend serves this session?
+    Route {
+        /// Goes with the answer.
+        question_id: f64,
+        /// From the hand-off.
+        connection_id: f64,
+        /// From the hand-off.
+        route_id: u32,
+        /// From the hand-off.
+        client_addr: String,
+        /// Of the ClientHello.
+        server_name: Option<String>,
+        /// Agreed on.
+        alpn: Option<String>,
+        /// Null if the client showed none.
+        certificate: Option<PeerCertificate>,
+        /// Of the StartupMessage.
+        user: Option<String>,
+        /// Of the StartupMessage, or its user.
+        database: Option<String>,
     },
     /// A worker died and was replaced.
     WorkerRestarted {
@@ -133,6 +199,12 @@ impl From<core::Event> for DataPlaneEvent {
                 side: side_word(side),
                 tls: TlsReport::from(tls),
             },
+            core::Event::Asked {
+                question_id,
+                connection_id,
+                route_id,
+                question,
+            } => question_event(question_id, connection_id, route_id, question),
             core::Event::WorkerRestarted { worker, reason } => {
                 Self::WorkerRestarted { worker, reason }
             }

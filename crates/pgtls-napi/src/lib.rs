@@ -17,3 +17,4 @@ mod fd;
 mod inspect;
 mod options;
 mod process;
+mod questions;

@@ -41,6 +41,25 @@ pub struct RouteOptions {
     pub listener: ListenerOptions,
     /// Towards PostgreSQL.
     pub backend: BackendOptions,
+    /// Which questions its connections ask.
+    pub hooks: HookSet,
+}
+
+/// Which questions connections ask.
+#[napi(object, use_nullable = true)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four questions, each asked or not, independent of each other"
+)]
+pub struct HookSet {
+    /// Event `client-hello`.
+    pub client_hello: bool,
+    /// Event `client-certificate`.
+    pub client_certificate: bool,
+    /// Event `backend-certificate`.
+    pub backend_certificate: bool,
+    /// Event `route`.
+    pub route: bool,
 }
 
 /// Towards clients.
@@ -170,6 +189,12 @@ impl RouteOptions {
                 keepalive: self.listener.keepalive.into_core(),
             },
             backend: self.backend.into_core()?,
+            hooks: core::HookSet {
+                client_hello: self.hooks.client_hello,
+                client_certificate: self.hooks.client_certificate,
+                backend_certificate: self.hooks.backend_certificate,
+                route: self.hooks.route,
+            },
         })
     }
 }

@@ -99,10 +99,15 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
         SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider.hash(bytes),
         SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider.hash(bytes),
     };
-    digest
-        .as_ref()
+    hex(digest.as_ref())
+}
+
+/// Lower-case hex of `bytes`.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
         .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
+        .fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
             // Writing to a String can't fail.
             let _ = write!(hex, "{byte:02x}");
             hex

@@ -11,6 +11,7 @@ mod chain;
 pub mod cipher_suite;
 pub mod client_config;
 mod client_hello;
+pub mod client_hello_reader;
 pub mod config_key;
 pub mod endpoint;
 pub mod error;

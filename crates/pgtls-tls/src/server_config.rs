@@ -28,6 +28,21 @@ pub struct ServerTls {
     pub leaf_infos: Arc<[LeafInfo]>,
 }
 
+impl ServerTls {
+    /// The same with other protocols, and with the identity it has for another server name; none keeps what it has.
+    #[must_use]
+    pub fn answering(&self, _server_name: Option<&str>, alpn: Option<Vec<String>>) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        if let Some(alpn) = alpn {
+            config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
+        }
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+}
+
 /// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
 pub fn build_server_config(options: &ListenerTlsOptions) -> Result<ServerTls, TlsConfigError> {
     let (_, result) = assemble(options);

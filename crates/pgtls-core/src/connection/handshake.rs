@@ -5,6 +5,7 @@ use std::future::poll_fn;
 
 use pgtls_tls::endpoint::{ClientFacing, accept};
 use pgtls_tls::ops::TlsConnectionOps;
+use pgtls_tls::server_config::ServerTls;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::TlsStream;
 use pgtls_tls::summary::TlsSummary;
@@ -15,7 +16,6 @@ use crate::connection::peer::{ClientPeer, Peer, PlainStream, Scratch};
 use crate::connection::socket::Socket;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, TlsSide};
-use crate::routes::Route;
 
 /// A client before its handshake.
 pub(crate) struct Greeting {
@@ -43,7 +43,7 @@ pub(crate) struct FailedClient {
 /// Performs the TLS handshake that the negotiation agreed on, if any.
 pub(crate) async fn accept_client(
     greeting: Greeting,
-    route: &Route,
+    tls: Option<&ServerTls>,
     scratch: &RefCell<Scratch>,
 ) -> Result<Client, Box<FailedClient>> {
     let Greeting {
@@ -51,7 +51,7 @@ pub(crate) async fn accept_client(
         prefix,
         encryption,
     } = greeting;
-    match (encryption, &route.listener_tls) {
+    match (encryption, tls) {
         (ClientEncryption::None, _) => {
             let peer = Peer::Plain(PlainStream::new(socket, prefix));
             Ok(Client {

@@ -37,6 +37,13 @@ pub(crate) struct Arrival {
     pub(crate) over_limit: Option<OverLimit>,
 }
 
+/// Where a connection comes from.
+pub(crate) struct Origin {
+    pub(crate) connection_id: u64,
+    pub(crate) route_id: u32,
+    pub(crate) client_addr: String,
+}
+
 impl Journal {
     /// Begins a report. If nobody writes an ending, it says that the worker was lost.
     pub(crate) fn open(adopted: Adopted, shared: &Arc<Shared>) -> (Self, Box<Arrival>) {
@@ -86,6 +93,15 @@ impl Journal {
     /// The connection's route, its own for life.
     pub(crate) fn route(&self) -> &Arc<Route> {
         &self.route
+    }
+
+    /// Whose report it is; none once it was sent.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.report.as_deref().map(|report| Origin {
+            connection_id: report.connection_id,
+            route_id: report.route_id,
+            client_addr: report.client_addr.clone(),
+        })
     }
 
     /// Counts plaintext from the client.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use pgtls_wire::{MessageWalk, SqlState};
 use tokio::time::timeout;
 
+use crate::backend::Backend;
+use crate::connection::ask::{about_backend, about_client, about_client_hello, about_route};
 use crate::connection::authentication::Authentication;
 use crate::connection::cancel::{CancelEntry, CancelKey, forward_cancel};
 use crate::connection::close::{close_client, close_told};
@@ -126,6 +128,7 @@ async fn greet(
     context: Context<'_>,
     journal: &mut Journal,
 ) -> Result<Client, Box<FailedClient>> {
+    let (greeting, tls) = about_client_hello(greeting, context, journal).await?;
     let needs_slot = !is_over_limit && greeting.encryption != ClientEncryption::None;
     let mut slot = None;
     if needs_slot {
@@ -137,7 +140,8 @@ async fn greet(
         slot = context.shared.admission.handshakes().acquire().await.ok();
     }
     let result = {
-        let mut handshake = pin!(accept_client(greeting, journal.route(), context.scratch));
+        let tls = tls.as_ref().or(journal.route().listener_tls.as_ref());
+        let mut handshake = pin!(accept_client(greeting, tls, context.scratch));
         match timeout(SLOT_TIME, &mut handshake).await {
             Ok(result) => result,
             Err(_slow) => {
@@ -168,6 +172,7 @@ async fn answer(
 ) -> Result<Answered, Ending> {
     journal.note(|report| report.phase = Phase::Route);
     let request = unless(signals, read_request(&client.peer, context.scratch)).await?;
+    unless(signals, about_client(client, context, journal)).await?;
     let startup = match request {
         Request::Cancel {
             process_id,
@@ -197,10 +202,28 @@ async fn answer(
     #[cfg(feature = "fault-injection")]
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
-    let backend = &journal.route().backend;
+    let chosen = about_route(client, &startup, context, journal);
+    let chosen = unless(signals, chosen).await?;
+    let backend = backend_named(chosen.as_deref(), journal.route())?;
     let connecting = connect_backend(backend, &backend.addresses, context.scratch);
     let link = unless(signals, connecting).await?;
     authenticate(client, link, &startup, context, journal, signals).await
+}
+
+fn backend_named<'r>(name: Option<&str>, route: &'r Route) -> Result<&'r Backend, Ending> {
+    let Some(name) = name else {
+        return Ok(&route.backend);
+    };
+    Err(Ending::by(
+        FaultSide::Proxy,
+        CloseReason::HookRefused,
+        format!("the route hook named \"{name}\", which is none of proxy.backends"),
+    )
+    .telling(
+        SqlState::InvalidAuthorization,
+        "connection not permitted",
+        None,
+    ))
 }
 
 /// A phase, unless the session shall end first.
@@ -259,6 +282,7 @@ async fn authenticate(
     if let Some(tls) = &link.tls {
         journal.note_tls(TlsSide::Backend, tls);
     }
+    unless(signals, about_backend(&link, context, journal)).await?;
     let route = Arc::clone(journal.route());
     let conflict = has_channel_binding_conflict(client, &link, &route);
     let mut watch = Authentication::new(&context.shared.cancels, &route, &link.target, conflict);

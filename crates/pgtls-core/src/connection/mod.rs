@@ -1,6 +1,7 @@
 //! The life of one connection on its worker. One file per phase, in this order: `handshake`, `route`, `connect`,
 //! `authentication`, `relay`, `close`; `cancel` stands beside them. `peer`, `socket`, `relay_state` and `ending` serve them all.
 
+mod ask;
 mod authentication;
 pub(crate) mod cancel;
 pub(crate) mod client_socket;

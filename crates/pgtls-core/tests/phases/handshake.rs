@@ -442,7 +442,9 @@ async fn finished_handshakes_of_both_legs_are_events_when_asked_for() {
                 tls,
                 ..
             } => Some((connection_id, side, tls.version)),
-            Event::ConnectionClosed(_) | Event::WorkerRestarted { .. } => None,
+            Event::Asked { .. } | Event::ConnectionClosed(_) | Event::WorkerRestarted { .. } => {
+                None
+            }
         })
         .collect();
     let expected = [

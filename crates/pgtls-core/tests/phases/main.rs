@@ -16,6 +16,7 @@ mod connect;
 mod drain;
 mod farewell;
 mod handshake;
+mod hooks;
 mod hostile;
 mod leaks;
 mod relay;

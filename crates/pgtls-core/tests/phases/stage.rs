@@ -12,8 +12,8 @@ use pgtls_core::fault::Fault;
 use pgtls_core::responder::Responder;
 use pgtls_core::{
     AdoptError, BackendOptions, ClientEncryption, CloseReason, ConnectionReport, DataPlane,
-    DataPlaneOptions, DrainReport, Event, Handoff, Hooks, KeepaliveOptions, ListenerOptions, Phase,
-    RouteOptions, Snapshot, Sslmode, Sslnegotiation,
+    DataPlaneOptions, DrainReport, Event, Handoff, HookSet, Hooks, KeepaliveOptions,
+    ListenerOptions, Phase, RouteOptions, Snapshot, Sslmode, Sslnegotiation,
 };
 use pgtls_testkit::{
     BackendAddress, CertificateSpec, Connection, DEADLINE, EncryptionAnswer, FakeBackend,
@@ -114,6 +114,7 @@ impl Pki {
                     connect_timeout: Duration::from_secs(5),
                     keepalive: KeepaliveOptions::default(),
                 },
+                hooks: HookSet::default(),
             }],
         }
     }
@@ -399,7 +400,7 @@ impl Stage {
     pub(crate) fn replaced_workers(&self) -> Vec<(u32, String)> {
         let replaced = |event| match event {
             Event::WorkerRestarted { worker, reason } => Some((worker, reason)),
-            Event::ConnectionClosed(_) | Event::TlsEstablished { .. } => None,
+            Event::ConnectionClosed(_) | Event::Asked { .. } | Event::TlsEstablished { .. } => None,
         };
         self.events().into_iter().filter_map(replaced).collect()
     }
@@ -517,7 +518,7 @@ impl Drop for Stage {
 fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
     events.iter().filter_map(|event| match event {
         Event::ConnectionClosed(report) => Some(report.as_ref()),
-        Event::TlsEstablished { .. } | Event::WorkerRestarted { .. } => None,
+        Event::Asked { .. } | Event::TlsEstablished { .. } | Event::WorkerRestarted { .. } => None,
     })
 }
 

@@ -1,0 +1,359 @@
+//! Questions in the middle of a connection: when each is asked, and what becomes of its answer.
+
+use std::io;
+
+use pgtls_core::{
+    Answer, CloseReason, DataPlaneOptions, Event, FaultSide, HookSet, Phase, Question,
+};
+use pgtls_testkit::{CertificateSpec, Ending, FakeBackend, StepwiseTls, TlsClient, messages};
+use pgtls_tls::options::ClientCertificate;
+use pgtls_wire::encode_cancel_request;
+
+use crate::stage::{Arrival, Pki, ROUTE, STARTUP, Stage, eventually};
+
+/// No hook at all.
+const NONE: HookSet = HookSet {
+    client_hello: false,
+    client_certificate: false,
+    backend_certificate: false,
+    route: false,
+};
+
+fn options(pki: &Pki, backend: &FakeBackend, hooks: HookSet) -> DataPlaneOptions {
+    let mut options = pki.tls_options(&[backend]);
+    options.routes[0].hooks = hooks;
+    options
+}
+
+impl Stage {
+    /// Questions so far.
+    fn questions(&self) -> Vec<(u64, Question)> {
+        let question = |event| match event {
+            Event::Asked {
+                question_id,
+                question,
+                route_id,
+                ..
+            } => {
+                assert_eq!(route_id, ROUTE);
+                Some((question_id, question))
+            }
+            Event::ConnectionClosed(_)
+            | Event::TlsEstablished { .. }
+            | Event::WorkerRestarted { .. } => None,
+        };
+        self.events().into_iter().filter_map(question).collect()
+    }
+
+    /// Waits for question number `index`, from 0, and answers it.
+    async fn answer(&self, index: usize, answer: Answer) -> Question {
+        let (id, question) = eventually(|| self.questions().get(index).cloned()).await;
+        assert!(self.plane.answer(id, answer));
+        question
+    }
+}
+
+/// A client's certificate, and a client that shows it.
+fn showing_client(pki: &Pki) -> TlsClient {
+    pki.client()
+        .with_identity(pki.ca.issue(&CertificateSpec::client("alice")))
+}
+
+#[tokio::test]
+async fn without_hooks_nothing_is_asked() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let stage = Stage::start(&options(&pki, &backend, NONE)).await;
+    stage.login(&pki.client()).await.close().await;
+    assert_eq!(stage.questions(), []);
+    assert!(!stage.plane.answer(1, Answer::Accept));
+    stage.finish().await;
+}
+
+/// What a whole login over TLS on both legs is asked, accepting everything.
+async fn questions_of_a_login(pki: &Pki) -> Vec<Question> {
+    let backend = pki.tls_backend().listen().await;
+    let all = HookSet {
+        client_hello: true,
+        client_certificate: true,
+        backend_certificate: true,
+        route: true,
+    };
+    let mut options = options(pki, &backend, all);
+    pki.verify_clients(&mut options, ClientCertificate::Request);
+    let stage = Stage::start(&options).await;
+    let tls = showing_client(pki).with_alpn(&["postgresql"]);
+    let answers = async {
+        let mut questions = Vec::new();
+        for index in 0..4 {
+            questions.push(stage.answer(index, Answer::Accept).await);
+        }
+        questions
+    };
+    let arrival = Arrival::default().from("192.0.2.7:5");
+    let (client, questions) = tokio::join!(stage.enter(arrival, Some(&tls)), answers);
+    client.close().await;
+    stage.finish().await;
+    questions
+}
+
+#[tokio::test]
+async fn every_question_is_asked_in_its_turn_and_tells_what_is_known_by_then() {
+    let pki = Pki::new();
+    let questions = questions_of_a_login(&pki).await;
+    let [
+        hello,
+        Question::ClientCertificate {
+            certificate: Some(shown),
+            ..
+        },
+        Question::Route {
+            user,
+            database,
+            alpn,
+            certificate,
+            ..
+        },
+        Question::BackendCertificate {
+            certificate: theirs,
+            ..
+        },
+    ] = &questions[..]
+    else {
+        panic!("{questions:#?}");
+    };
+    let expected = Question::ClientHello {
+        client_addr: "192.0.2.7:5".to_owned(),
+        server_name: Some("localhost".to_owned()),
+        alpn: vec!["postgresql".to_owned()],
+    };
+    assert_eq!(*hello, expected);
+    assert!(shown.subject.contains("alice"), "{shown:?}");
+    assert!(shown.not_after > shown.not_before);
+    assert_eq!(user.as_deref(), Some("alice"));
+    assert_eq!(database.as_deref(), Some("orders"));
+    assert_eq!(alpn.as_deref(), Some("postgresql"));
+    assert_eq!(certificate.as_ref(), Some(shown));
+    assert_eq!(theirs.der, pki.backend.chain()[0].as_ref());
+}
+
+/// Knocks with the only hook refusing; the SQLSTATE, and the log's message.
+async fn refused_by(hooks: HookSet, fault: FaultSide, phase: Phase) -> (String, String) {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    let refusal = Answer::Refuse("not on a Saturday".to_owned());
+    stage.answer(0, refusal).await;
+    let fatal = client.fatal().await;
+    assert!(!format!("{fatal:?}").contains("Saturday"), "{fatal:?}");
+    let report = stage
+        .ended(client.id, CloseReason::HookRefused, phase)
+        .await;
+    assert_eq!(report.fault_side, Some(fault));
+    assert!(
+        backend
+            .records()
+            .iter()
+            .all(|record| record.startup_packet.is_none()),
+        "something was forwarded"
+    );
+    stage.finish().await;
+    (fatal.sqlstate, report.message.unwrap())
+}
+
+#[tokio::test]
+async fn a_refused_client_is_told_28000_and_the_log_the_reason() {
+    let hooks = HookSet {
+        client_certificate: true,
+        ..NONE
+    };
+    let (sqlstate, message) = refused_by(hooks, FaultSide::Client, Phase::Route).await;
+    assert_eq!(sqlstate, "28000");
+    assert_eq!(
+        message,
+        "refused by the onClientCertificate hook: not on a Saturday"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_backend_gets_no_startup_message() {
+    let hooks = HookSet {
+        backend_certificate: true,
+        ..NONE
+    };
+    let (sqlstate, message) = refused_by(hooks, FaultSide::Backend, Phase::Authenticate).await;
+    assert_eq!(sqlstate, "28000");
+    assert!(message.contains("onBackendCertificate"), "{message}");
+}
+
+#[tokio::test]
+async fn a_refused_route_connects_nowhere() {
+    let hooks = HookSet {
+        route: true,
+        ..NONE
+    };
+    let (sqlstate, _) = refused_by(hooks, FaultSide::Client, Phase::Backend).await;
+    assert_eq!(sqlstate, "28000");
+}
+
+#[tokio::test]
+async fn a_client_hello_that_is_refused_gets_the_alert_access_denied() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let client = stage.arrive(Arrival::default()).await;
+    let id = client.id;
+    let tls = pki.client();
+    let (shaken, _) = tokio::join!(
+        client.frontend.start_tls(&tls),
+        stage.answer(0, Answer::Refuse("no".to_owned()))
+    );
+    let error: io::Error = shaken.err().unwrap();
+    assert!(error.to_string().contains("AccessDenied"), "{error}");
+    stage
+        .ended(id, CloseReason::HookRefused, Phase::ClientHandshake)
+        .await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_hello_in_pieces_is_asked_about_once_and_loses_no_byte() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let length = StepwiseTls::new(&pki.client()).outgoing().len();
+    for (index, cut) in [0, 1, 5, 9, 60, length - 1, length].into_iter().enumerate() {
+        let mut session = StepwiseTls::new(&pki.client());
+        let hello = session.outgoing();
+        let cut = cut.min(hello.len());
+        let arrival = Arrival::default().with_prefix(&hello[..cut]);
+        let mut client = stage.arrive(arrival).await;
+        for byte in &hello[cut..] {
+            client.frontend.send(&[*byte]).await.unwrap();
+        }
+        stage.answer(index, Answer::Accept).await;
+        crate::stage::shake_by_hand(&mut client.frontend, &mut session).await;
+        assert_eq!(stage.questions().len(), index + 1);
+    }
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_no_client_hello_fails_as_without_a_hook() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let mut client = stage.arrive(Arrival::default()).await;
+    client
+        .frontend
+        .send(b"\x16\x03\x01\x00\x05hello")
+        .await
+        .unwrap();
+    stage
+        .ended(
+            client.id,
+            CloseReason::ClientTlsHandshakeFailed,
+            Phase::ClientHandshake,
+        )
+        .await;
+    assert_eq!(stage.questions(), []);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_hello_may_be_answered_with_other_protocols() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let tls = pki.client().with_alpn(&["other", "postgresql"]);
+    let answer = Answer::Identity {
+        server_name: None,
+        alpn: Some(vec!["other".to_owned()]),
+    };
+    let (client, _) = tokio::join!(stage.login(&tls), stage.answer(0, answer));
+    let id = client.id;
+    client.close().await;
+    let report = stage.report(id).await;
+    assert_eq!(report.client_tls.unwrap().alpn.as_deref(), Some("other"));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_ends_with_the_login_timeout() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_certificate: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let arrival = Arrival::default().within(2_000);
+    let mut client = stage.knock(arrival, &pki.client()).await;
+    assert_eq!(client.fatal().await.sqlstate, "57014");
+    let (id, _) = stage.questions()[0].clone();
+    assert!(!stage.plane.answer(id, Answer::Accept), "still waiting");
+    stage
+        .ended(client.id, CloseReason::LoginTimeout, Phase::Route)
+        .await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancel_request_of_a_refused_client_is_not_forwarded() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_certificate: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let mut client = stage.shake(Arrival::default(), &pki.client()).await;
+    let cancel = encode_cancel_request(7, b"key!");
+    client.frontend.send(&cancel).await.unwrap();
+    stage.answer(0, Answer::Refuse("no".to_owned())).await;
+    stage
+        .ended(client.id, CloseReason::HookRefused, Phase::Route)
+        .await;
+    assert!(backend.records().is_empty());
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_a_hook_thinks_is_forgotten_by_its_deadline() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        route: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let arrival = Arrival::default().within(2_000);
+    let mut client = stage.shake(arrival, &pki.client()).await;
+    let startup = messages::startup_message(0, &STARTUP);
+    client.frontend.send(&startup).await.unwrap();
+    eventually(|| stage.questions().first().cloned()).await;
+    let id = client.id;
+    assert!(matches!(
+        client.close().await,
+        Ending::Fin | Ending::CloseNotify
+    ));
+    stage.report(id).await;
+    stage.finish().await;
+}
