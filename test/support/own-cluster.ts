@@ -90,9 +90,13 @@ export class OwnCluster {
     return join(dirname(dirname(this.#binaries.postgres)), 'lib');
   }
 
-  /** Shows another certificate from now on; returns once a handshake sees it. */
-  async show(identity: Identity): Promise<void> {
+  /**
+   * Shows another certificate from now on; returns once a handshake sees it. Lines that later connections write to the log
+   * begin with `[label]`.
+   */
+  async show(identity: Identity, label: string): Promise<void> {
     this.#writeIdentity(identity);
+    await this.query(`alter system set log_line_prefix = '[${label}] '`);
     await this.query('select pg_reload_conf()');
     const wanted = leafOf(identity.certPem);
     await until(
