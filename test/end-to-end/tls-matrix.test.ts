@@ -11,11 +11,12 @@ import {
   writeIdentity,
 } from '../support/certificates.ts';
 import { ListenerTls, type RouteText, type Table } from '../support/config.ts';
+import { newLibpq } from '../support/libpq.ts';
 import { LibpqLikeClient } from '../support/libpq-like-client.ts';
 import { connectionBooks } from '../support/log-books.ts';
 import { material } from '../support/material.ts';
 import { OwnCluster } from '../support/own-cluster.ts';
-import { isInstalled, majorVersion, runClient } from '../support/programs.ts';
+import { isInstalled, runClient } from '../support/programs.ts';
 import { RunningProxy, runProgram } from '../support/running-proxy.ts';
 import {
   allCells,
@@ -56,6 +57,8 @@ const USERS: Readonly<Record<ServerMode, string>> = {
 const RULES = `
 hostssl all encrypted 127.0.0.1/32 trust
 `;
+
+const libpq = newLibpq();
 
 let tls: ListenerTls;
 let clientFiles: IdentityFiles;
@@ -176,11 +179,6 @@ const PSQL_WORDS: Readonly<Record<Failure, RegExp>> = {
   'no pg_hba.conf entry': /no pg_hba\.conf entry/,
 };
 
-/** An older psql speaks through the libpq that came with the server: sslnegotiation is from PostgreSQL 17. */
-function newLibpq(): Record<string, string> {
-  return majorVersion('psql') < 18 ? { LD_LIBRARY_PATH: cluster.libraryDirectory } : {};
-}
-
 /** What psql saw: the words of an outcome, or of its error. */
 async function psql(port: number, user: string, mode: ClientMode): Promise<string> {
   const { sslmode, sslnegotiation, hasCertificate } = mode;
@@ -201,7 +199,7 @@ async function psql(port: number, user: string, mode: ClientMode): Promise<strin
     const { stdout } = await runClient(
       'psql',
       ['-XAt', text.join(' '), '-c', '\\conninfo', '-c', query],
-      { ...newLibpq(), HOME: tls.directory },
+      { ...libpq, HOME: tls.directory },
     );
     const outcome: Outcome = {
       client: stdout.includes('SSL connection') ? 'TLS' : 'plaintext',

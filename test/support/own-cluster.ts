@@ -1,9 +1,9 @@
 /** A PostgreSQL cluster of one test file's own, for what the shared ones must not be: other rules, other certificates. */
 import { rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import pg from 'pg';
-import { locatePostgres, type PostgresBinaries } from '../../src/cli/demo/postgres-binaries.ts';
+import { locatePostgres } from '../../src/cli/demo/postgres-binaries.ts';
 import { PostgresCluster } from '../../src/cli/demo/postgres-cluster.ts';
 import {
   createTemporaryDirectory,
@@ -33,18 +33,11 @@ export class OwnCluster {
   readonly #cluster: PostgresCluster;
   readonly #directory: string;
   readonly #identity: ServerIdentity;
-  readonly #binaries: PostgresBinaries;
 
-  private constructor(
-    cluster: PostgresCluster,
-    directory: string,
-    identity: ServerIdentity,
-    binaries: PostgresBinaries,
-  ) {
+  private constructor(cluster: PostgresCluster, directory: string, identity: ServerIdentity) {
     this.#cluster = cluster;
     this.#directory = directory;
     this.#identity = identity;
-    this.#binaries = binaries;
   }
 
   /** Makes and starts it; {@link OwnCluster.stop} in afterAll. */
@@ -63,7 +56,7 @@ export class OwnCluster {
         ...(options.clientAuthorities === undefined ? {} : { ssl_ca_file: 'clients.crt' }),
       },
     });
-    const own = new OwnCluster(cluster, directory, identity, binaries);
+    const own = new OwnCluster(cluster, directory, identity);
     own.#prepare(options);
     try {
       await cluster.start();
@@ -83,11 +76,6 @@ export class OwnCluster {
   /** The last lines the server wrote. */
   get log(): string {
     return this.#cluster.log;
-  }
-
-  /** The folder of libpq as it came with this server. */
-  get libraryDirectory(): string {
-    return join(dirname(dirname(this.#binaries.postgres)), 'lib');
   }
 
   /**
