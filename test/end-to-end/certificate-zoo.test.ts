@@ -336,11 +336,15 @@ describe('shown by a client', () => {
     const tcp = await openTcp(port);
     await tcp.write(SSL_REQUEST);
     await tcp.read(1);
-    const outcome = await startTls(tcp.release(), options).catch((error: unknown) => error);
-    if (outcome instanceof Error) {
-      return String(outcome);
+    const socket = tcp.release();
+    try {
+      const channel: ByteChannel = await startTls(socket, options);
+      const { end } = await channel.rest();
+      return end.kind === 'error' ? String(end.error) : 'ended in order';
+    } catch (error) {
+      return String(error);
+    } finally {
+      socket.destroy();
     }
-    const { end } = await (outcome as ByteChannel).rest();
-    return end.kind === 'error' ? String(end.error) : 'ended in order';
   }
 });
