@@ -67,7 +67,7 @@ export type Outcome =
 type Attempt = 'plaintext' | 'SSLRequest' | 'direct TLS';
 
 /** Every mode of a client that libpq takes. */
-export const CLIENT_MODES: readonly Omit<ClientMode, 'hasCertificate'>[] = [
+const CLIENT_MODES: readonly Omit<ClientMode, 'hasCertificate'>[] = [
   ...(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const).map(
     (sslmode) => ({ sslmode, sslnegotiation: 'postgres' as const }),
   ),
