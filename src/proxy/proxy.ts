@@ -103,7 +103,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
 
 /** A replaced data plane has no files to inspect, unless it says how. */
 function inspectNothing(): Inspection {
-  return { problems: [], identities: [] };
+  return { problems: [], warnings: [], identities: [] };
 }
 
 interface RunningParts {

@@ -98,6 +98,8 @@ export interface ConnectionReport {
   clientAddr: string
   /** From the hand-off. */
   listenerAddr: string
+  /** Name of the backend that was chosen; null for `[proxy.backend]`. */
+  backend: string | null
   /** Address that was dialled. */
   backendAddr: string | null
   /** Of the ClientHello. */
@@ -199,6 +201,20 @@ export interface Handoff {
   remainingMillis: number
 }
 
+/** One `[[proxy.listener.host]]`. */
+export interface HostTlsOptions {
+  /** Exact, or `*.x`. */
+  hostnames: Array<string>
+  /** As the listener's. */
+  certFiles: Array<string>
+  /** As the listener's. */
+  keyFiles: Array<string>
+  /** As the listener's. */
+  ocspFiles: Array<string>
+  /** Name of the backend; null leaves the choice to the rules. */
+  backend: string | null
+}
+
 /** Reads every file of a configuration and reports all problems at once. Starts nothing. */
 export declare function inspect(options: DataPlaneOptions): Inspection
 
@@ -208,6 +224,10 @@ export interface InspectedIdentity {
   routeId: number
   /** Which leg shows it. */
   role: 'listener' | 'backend'
+  /** Config key relative to `[[proxy]]`. */
+  path: string
+  /** The server names it is shown for; empty for all that have none of their own. */
+  hostnames: Array<string>
   /** The PEM file. */
   file: string
   /** Distinguished name. */
@@ -224,12 +244,24 @@ export interface InspectedIdentity {
   notAfterSeconds: number
   /** Lower-case hexadecimal. */
   sha256: string
+  /** The OCSP response about it. */
+  staple: InspectedStaple | null
+}
+
+/** An OCSP response of a configuration. */
+export interface InspectedStaple {
+  /** What it says. */
+  status: 'good' | 'revoked' | 'unknown'
+  /** Unix time; null does not expire. */
+  nextUpdateSeconds: number | null
 }
 
 /** What is wrong with a configuration, and whom its certificates name. */
 export interface Inspection {
   /** Every problem of every route. */
   problems: Array<InspectionProblem>
+  /** What is doubtful, but keeps nothing from running. */
+  warnings: Array<InspectionWarning>
   /** Every certificate that could be read. */
   identities: Array<InspectedIdentity>
 }
@@ -243,6 +275,16 @@ export interface InspectionProblem {
   /** Stable code. */
   code: string
   /** What is wrong and what to do. */
+  message: string
+}
+
+/** Something doubtful. */
+export interface InspectionWarning {
+  /** Of the route concerned. */
+  routeId: number
+  /** Config key relative to `[[proxy]]`. */
+  path: string
+  /** What is doubtful and what to do. */
   message: string
 }
 
@@ -278,6 +320,14 @@ export interface ListenerTlsOptions {
   certFiles: Array<string>
   /** PEM files. */
   keyFiles: Array<string>
+  /** OCSP responses in DER, paired with the certificates; or empty. */
+  ocspFiles: Array<string>
+  /** Prints the passphrase of encrypted keys. */
+  passphraseCommand: string | null
+  /** Identities of their own for some server names. */
+  hosts: Array<HostTlsOptions>
+  /** What a ClientHello without server name is answered with. */
+  noSni: 'default' | 'refuse'
   /** Authorities of client certificates. */
   caFile: string | null
   /** Whether a client certificate is asked for. */
@@ -294,6 +344,14 @@ export interface ListenerTlsOptions {
   alpn: Array<string>
 }
 
+/** One `[proxy.backends.NAME]`. */
+export interface NamedBackendOptions {
+  /** Its name. */
+  name: string
+  /** As of `[proxy.backend]`. */
+  backend: BackendOptions
+}
+
 /** One `[[proxy]]`. */
 export interface RouteOptions {
   /** Chosen by the caller. */
@@ -308,6 +366,20 @@ export interface RouteOptions {
   listener: ListenerOptions
   /** Towards PostgreSQL. */
   backend: BackendOptions
+  /** Others, which hosts and rules lead to. */
+  backends: Array<NamedBackendOptions>
+  /** The first that matches picks the backend. */
+  rules: Array<RouteRule>
+}
+
+/** One `[[proxy.route]]`. */
+export interface RouteRule {
+  /** Pattern; null matches everybody. */
+  user: string | null
+  /** Pattern; null matches every database. */
+  database: string | null
+  /** Name of the backend. */
+  backend: string
 }
 
 /** One route's counters. */

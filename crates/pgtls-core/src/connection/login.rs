@@ -8,8 +8,10 @@ use std::time::Duration;
 use pgtls_wire::{MessageWalk, SqlState};
 use tokio::time::timeout;
 
+use crate::backend::Backend;
+use crate::backends::Wish;
 use crate::connection::authentication::Authentication;
-use crate::connection::cancel::{CancelEntry, CancelKey, forward_cancel};
+use crate::connection::cancel::{CancelEntry, CancelKey, CancelPlace, forward_cancel};
 use crate::connection::close::{close_client, close_told};
 use crate::connection::connect::{Link, connect_backend};
 use crate::connection::ending::Ending;
@@ -197,10 +199,29 @@ async fn answer(
     #[cfg(feature = "fault-injection")]
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
-    let backend = &journal.route().backend;
-    let connecting = connect_backend(backend, &backend.addresses, context.scratch);
+    let backend = choose_backend(client, &startup, journal);
+    let connecting = connect_backend(&backend, &backend.addresses, context.scratch);
     let link = unless(signals, connecting).await?;
-    authenticate(client, link, &startup, context, journal, signals).await
+    let served = Served { backend, link };
+    authenticate(client, served, &startup, context, journal, signals).await
+}
+
+/// Which of the route's backends the session goes to; the report is told its name.
+fn choose_backend(client: &Client, startup: &Startup, journal: &mut Journal) -> Arc<Backend> {
+    let chosen = journal.route().backends.choose(Wish {
+        host: client.shown.as_ref().and_then(|shown| shown.host),
+        user: startup.user.as_deref(),
+        database: startup.database.as_deref(),
+    });
+    let (name, backend) = (chosen.name.clone(), Arc::clone(&chosen.backend));
+    journal.note(|report| report.backend = name);
+    backend
+}
+
+/// A backend, and the connection to it that this session got.
+struct Served {
+    backend: Arc<Backend>,
+    link: Link,
 }
 
 /// A phase, unless the session shall end first.
@@ -246,7 +267,7 @@ fn check_admission(client: &Client, is_over_limit: bool, route: &Route) -> Resul
 /// Sends the startup packet and relays until ReadyForQuery.
 async fn authenticate(
     client: &Client,
-    link: Link,
+    Served { backend, link }: Served,
     startup: &Startup,
     context: Context<'_>,
     journal: &mut Journal,
@@ -260,8 +281,12 @@ async fn authenticate(
         journal.note_tls(TlsSide::Backend, tls);
     }
     let route = Arc::clone(journal.route());
-    let conflict = has_channel_binding_conflict(client, &link, &route);
-    let mut watch = Authentication::new(&context.shared.cancels, &route, &link.target, conflict);
+    let conflict = has_channel_binding_conflict(client, &link);
+    let place = CancelPlace {
+        backend,
+        target: link.target.clone(),
+    };
+    let mut watch = Authentication::new(&context.shared.cancels, &route, place, conflict);
     let activity = Activity::default();
     let mut relay = Relay::new(
         &client.peer,
@@ -285,16 +310,14 @@ async fn authenticate(
     }
 }
 
-/// With TLS on both legs and another certificate than the backend's, SCRAM-SHA-256-PLUS cannot succeed.
-fn has_channel_binding_conflict(client: &Client, link: &Link, route: &Route) -> bool {
+/// With TLS on both legs and another certificate shown to the client than the backend's, SCRAM-SHA-256-PLUS cannot succeed.
+fn has_channel_binding_conflict(client: &Client, link: &Link) -> bool {
     let backend_leaf = link
         .tls
         .as_ref()
         .and_then(|tls| tls.peer_certificate.as_deref());
-    match (&client.tls, backend_leaf, &route.listener_tls) {
-        (Some(_), Some(leaf), Some(listener)) => {
-            !listener.leaves.iter().any(|ours| ours.as_ref() == leaf)
-        }
+    match (&client.shown, backend_leaf) {
+        (Some(shown), Some(leaf)) => shown.leaf().is_none_or(|ours| ours.as_ref() != leaf),
         _ => false,
     }
 }

@@ -114,6 +114,8 @@ impl Pki {
                     connect_timeout: Duration::from_secs(5),
                     keepalive: KeepaliveOptions::default(),
                 },
+                backends: Vec::new(),
+                rules: Vec::new(),
             }],
         }
     }
