@@ -175,7 +175,7 @@ async function load(
 ): Promise<Loaded> {
   const native = await modules.loadNative();
   return loadConfig(configPath, host.environment, (config) =>
-    judgeDates(config, native.inspectConfig(config), severity, host.nowMillis()),
+    judgeDates(native.inspectConfig(config), severity, host.nowMillis()),
   );
 }
 

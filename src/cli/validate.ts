@@ -5,13 +5,23 @@
  */
 import { formatAddress } from '../config/address.ts';
 import type { CertificateFindings, CertificateProblem } from '../config/inspection.ts';
-import type { Config, ProxyConfig } from '../config/schema.ts';
+import type {
+  BackendConfig,
+  Config,
+  HostConfig,
+  ProxyConfig,
+  RouteRuleConfig,
+} from '../config/schema.ts';
 
 /** The leaf certificate of one identity, as the addon's `inspect` tells it. */
 export interface CertificateIdentity {
   readonly routeId: number;
   /** `listener`, or `backend` for the certificate shown to a backend. */
   readonly role: string;
+  /** Key path relative to `[[proxy]]`. */
+  readonly path: string;
+  /** The server names it is shown for; empty = all that have none of their own. */
+  readonly hostnames: readonly string[];
   readonly file: string;
   readonly subject: string;
   readonly sans: readonly string[];
@@ -20,11 +30,14 @@ export interface CertificateIdentity {
   readonly notBeforeSeconds: number;
   readonly notAfterSeconds: number;
   readonly sha256: string;
+  /** The OCSP response about it. */
+  readonly staple: { readonly status: string; readonly nextUpdateSeconds: number | null } | null;
 }
 
 /** What the addon's `inspect` returns, as far as the command line reads it. */
 export interface CertificateInspection {
   readonly problems: readonly CertificateProblem[];
+  readonly warnings: readonly CertificateProblem[];
   readonly identities: readonly CertificateIdentity[];
 }
 
@@ -40,19 +53,18 @@ const DAY_SECONDS = 86_400;
 
 /** Adds what the certificates' dates say to an inspection. */
 export function judgeDates(
-  config: Config,
-  { problems, identities }: CertificateInspection,
+  { problems, warnings, identities }: CertificateInspection,
   severity: DateSeverity,
   nowMillis: number,
 ): JudgedInspection {
   const dated = identities.flatMap((identity) => {
     const message = dateProblem(identity, nowMillis / 1000);
-    const { routeId } = identity;
-    return message === null ? [] : [{ routeId, path: keyOf(config, identity), message }];
+    const { routeId, path } = identity;
+    return message === null ? [] : [{ routeId, path, message }];
   });
   return severity === 'error'
-    ? { problems: [...problems, ...dated], warnings: [], identities }
-    : { problems, warnings: dated, identities };
+    ? { problems: [...problems, ...dated], warnings, identities }
+    : { problems, warnings: [...warnings, ...dated], identities };
 }
 
 /** The report on a valid configuration: one paragraph per route. */
@@ -74,7 +86,10 @@ export function formatRoutes(
  * Channel binding ties the password exchange to the certificate that the client sees; a terminator shows its own, so it
  * works only when the backend shows the same leaf, and isn't offered at all by a backend without TLS.
  */
-export function channelBindingVerdict({ listener, backend }: ProxyConfig): string {
+export function channelBindingVerdict({
+  listener,
+  backend,
+}: Pick<ProxyConfig, 'listener' | 'backend'>): string {
   const isBackendEncrypted =
     backend.sslmode !== 'disable' && backend.addresses.some(({ kind }) => kind === 'tcp');
   const mayClientsEncrypt = listener.sslmode !== 'disable';
@@ -101,18 +116,46 @@ function formatRoute(
   identities: readonly CertificateIdentity[],
   nowSeconds: number,
 ): string {
-  const { name, listener, backend } = proxy;
-  const rootcert = backend.sslrootcert === null ? '' : ` (CAs: ${backend.sslrootcert})`;
+  const { name, listener, backend, backends, routes } = proxy;
   const lines = [
     `route ${name}`,
     `  listens on       ${listener.bindAddresses.map(formatAddress).join(', ')}`,
     `  client TLS       sslmode=${listener.sslmode} sslnegotiation=${listener.sslnegotiation}${clientCertificates(proxy)}`,
-    `  backend          ${backend.addresses.map(formatAddress).join(', ')}`,
-    `  backend TLS      sslmode=${backend.sslmode} sslnegotiation=${backend.sslnegotiation}${rootcert}`,
+    ...formatBackend('', backend),
+    ...backends.flatMap((other) => formatBackend(` ${other.name}`, other.backend)),
+    ...listener.hosts.flatMap(formatHostRoute),
+    ...routes.map(formatRule),
     ...identities.flatMap((identity) => formatIdentity(identity, nowSeconds)),
     `  channel binding  ${channelBindingVerdict(proxy)}`,
+    ...backends.map(
+      (other) =>
+        `  channel binding  with ${other.name}: ${channelBindingVerdict({ listener, backend: other.backend })}`,
+    ),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function formatBackend(title: string, backend: BackendConfig): string[] {
+  const { addresses, sslmode, sslnegotiation, sslrootcert } = backend;
+  const rootcert = sslrootcert === null ? '' : ` (CAs: ${sslrootcert})`;
+  return [
+    `  ${`backend${title}`.padEnd(15)}  ${addresses.map(formatAddress).join(', ')}`,
+    `  ${`backend${title} TLS`.padEnd(15)}  sslmode=${sslmode} sslnegotiation=${sslnegotiation}${rootcert}`,
+  ];
+}
+
+function formatHostRoute({ hostnames, backend }: HostConfig): string[] {
+  return backend === null
+    ? []
+    : [`  server name      ${hostnames.join(', ')} → backend ${backend}`];
+}
+
+function formatRule({ database, user, backend }: RouteRuleConfig): string {
+  const conditions = [
+    ...(database === null ? [] : [`database ${database}`]),
+    ...(user === null ? [] : [`user ${user}`]),
+  ];
+  return `  startup          ${conditions.join(' and ')} → backend ${backend}`;
 }
 
 function clientCertificates({ listener: { sslmode, sslCaFile } }: ProxyConfig): string {
@@ -124,18 +167,28 @@ function clientCertificates({ listener: { sslmode, sslCaFile } }: ProxyConfig): 
 }
 
 function formatIdentity(identity: CertificateIdentity, nowSeconds: number): string[] {
-  const { role, file, subject, sans, issuer, chainLength, notAfterSeconds } = identity;
+  const { role, file, hostnames, subject, sans, issuer, chainLength, notAfterSeconds } = identity;
   const days = Math.floor((notAfterSeconds - nowSeconds) / DAY_SECONDS);
   const purpose = role === 'listener' ? 'certificate     ' : 'certificate shown to the backend';
+  const names = hostnames.length === 0 ? '' : ` for ${hostnames.join(', ')}`;
   const certificates = chainLength === 1 ? '1 certificate' : `${chainLength} certificates`;
   return [
-    `  ${purpose} ${file}`,
+    `  ${purpose} ${file}${names}`,
     `    subject        ${subject === '' ? '(empty)' : subject}`,
     `    SANs           ${sans.length === 0 ? '(none)' : sans.join(', ')}`,
     `    chain          ${certificates}, issued by ${issuer}`,
     `    expires        ${formatDate(notAfterSeconds)} (in ${days} days)`,
     `    SHA-256        ${identity.sha256}`,
+    ...(identity.staple === null ? [] : [`    OCSP           ${formatStaple(identity.staple)}`]),
   ];
+}
+
+function formatStaple({
+  status,
+  nextUpdateSeconds,
+}: NonNullable<CertificateIdentity['staple']>): string {
+  const until = nextUpdateSeconds === null ? '' : `, until ${formatDate(nextUpdateSeconds)}`;
+  return `${status}${until}`;
 }
 
 function dateProblem(identity: CertificateIdentity, nowSeconds: number): string | null {
@@ -147,14 +200,6 @@ function dateProblem(identity: CertificateIdentity, nowSeconds: number): string 
     return `certificate "${file}" is not valid before ${formatDate(notBeforeSeconds)}`;
   }
   return null;
-}
-
-function keyOf(config: Config, { routeId, role, file }: CertificateIdentity): string {
-  if (role !== 'listener') {
-    return 'backend.sslcert';
-  }
-  const index = config.proxies[routeId]?.listener.sslCertFiles.indexOf(file) ?? -1;
-  return index < 0 ? 'listener.ssl_cert_file' : `listener.ssl_cert_file[${index}]`;
 }
 
 /** RFC 5280 dates reach beyond what Date holds only in broken certificates. */

@@ -3,6 +3,7 @@
  *
  * `mtls` and `tls_enabled` stand for sslmode but have values of their own; sslmode.ts gives them their meaning.
  */
+import type { KeyPath } from './diagnostics.ts';
 import type { TableName } from './keys.ts';
 
 /** Today's key and the first pgtls's. */
@@ -21,6 +22,8 @@ const RENAMED: Readonly<Record<TableName, readonly AliasPair[]>> = {
     ['sslcert', 'client_cert'],
     ['sslkey', 'client_key'],
   ],
+  host: [],
+  route: [],
 };
 
 const REPLACED: Readonly<Record<TableName, readonly AliasPair[]>> = {
@@ -28,6 +31,8 @@ const REPLACED: Readonly<Record<TableName, readonly AliasPair[]>> = {
   proxy: [],
   listener: [['sslmode', 'mtls']],
   backend: [['sslmode', 'tls_enabled']],
+  host: [],
+  route: [],
 };
 
 /** Pairs that must not stand together in one table. */
@@ -40,8 +45,16 @@ export function aliasOf(table: TableName, key: string): string | null {
   return RENAMED[table].find((pair) => pair[0] === key)?.[1] ?? null;
 }
 
-/** Today's name of `key`, whichever spelling it has; `table` as it is called in the file. */
-export function canonicalKey(table: string, key: string): string {
-  const pairs = table === 'listener' || table === 'backend' ? RENAMED[table] : [];
-  return pairs.find((pair) => pair[1] === key)?.[0] ?? key;
+/** The kind of the table at `path`; what has no aliases counts as `proxy`. */
+export function tableOf(path: KeyPath): TableName {
+  const [parent, table] = [path.at(-2), path.at(-1)];
+  if (table === 'backend' || parent === 'backends') {
+    return 'backend';
+  }
+  return table === 'listener' ? 'listener' : 'proxy';
+}
+
+/** Today's name of `key` in the table at `path`, whichever spelling it has. */
+export function canonicalKey(path: KeyPath, key: string): string {
+  return RENAMED[tableOf(path)].find((pair) => pair[1] === key)?.[0] ?? key;
 }

@@ -92,6 +92,6 @@ export function formatKeyPath(path: KeyPath): string {
 
 /** The inverse of {@link formatKeyPath} for bare keys: `listener.ssl_cert_file[1]`. */
 export function parseKeyPath(text: string): KeyPath {
-  const steps = text.match(/[\w-]+/g) ?? [];
-  return steps.map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+  const steps = text.matchAll(/\[(\d+)\]|[\w-]+/g);
+  return Array.from(steps, ([name, index]) => (index === undefined ? name : Number(index)));
 }

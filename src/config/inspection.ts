@@ -81,7 +81,7 @@ function inspectIfPossible<Found>(problems: Problems, inspect: () => Found): Fou
 /** The key in today's spelling, without an index behind it. */
 function keyName(path: KeyPath): string {
   const last = path.findLastIndex((step) => typeof step === 'string');
-  const [table, key] = [path[last - 1], path[last]];
-  const canonical = typeof key === 'string' ? canonicalKey(String(table), key) : '';
-  return formatKeyPath([...path.slice(0, last), canonical]);
+  const [table, key] = [path.slice(0, last), path[last]];
+  const canonical = typeof key === 'string' ? canonicalKey(table, key) : '';
+  return formatKeyPath([...table, canonical]);
 }

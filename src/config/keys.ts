@@ -18,7 +18,7 @@ interface KeyDescription {
 export type KeyTable = Readonly<Record<string, KeyDescription>>;
 
 /** The names of the tables whose keys are known. */
-export type TableName = 'top' | 'proxy' | 'listener' | 'backend';
+export type TableName = 'top' | 'proxy' | 'listener' | 'host' | 'backend' | 'route';
 
 const key = (values: string, fallback: string, meaning: string): KeyDescription => ({
   values,
@@ -58,6 +58,8 @@ const PROXY: KeyTable = {
   name: key('string', 'first `bind_address`', 'The label in logs; unique in the file.'),
   listener: key('table', 'required', 'Where clients connect: `[proxy.listener]`.'),
   backend: key('table', 'required', 'Where their sessions go: `[proxy.backend]`.'),
+  backends: key('tables', 'none', 'Other backends: `[proxy.backends.NAME]`.'),
+  route: key('list of tables', 'none', 'Who goes to which of them: one `[[proxy.route]]` each.'),
   cache: key('table', 'absent', 'Reserved; only `enabled = false` is accepted.'),
 };
 
@@ -80,6 +82,22 @@ const LISTENER: KeyTable = {
     'path or list',
     'none',
     'Private keys (PEM), paired by index with `ssl_cert_file`.',
+  ),
+  ssl_passphrase_command: key(
+    'string',
+    'none',
+    'Prints the passphrase of encrypted keys; `%p` = a prompt.',
+  ),
+  ssl_ocsp_file: key(
+    'path or list',
+    'none',
+    'OCSP responses (DER) to staple, paired by index with `ssl_cert_file`.',
+  ),
+  no_sni: key('default, refuse', '"default"', 'What a client without server name (SNI) gets.'),
+  host: key(
+    'list of tables',
+    'none',
+    'Certificates by server name: one `[[proxy.listener.host]]` each.',
   ),
   ssl_ca_file: key('path', 'none', 'CAs of client certificates; a shown certificate is verified.'),
   ssl_min_protocol_version: key('TLSv1.2, TLSv1.3', '"TLSv1.2"', 'Oldest version offered.'),
@@ -129,6 +147,20 @@ const LISTENER: KeyTable = {
   mtls: key('boolean', 'absent', 'First pgtls: true = `sslmode = "verify-ca"`.'),
 };
 
+const HOST: KeyTable = {
+  hostname: key('string or list', 'required', 'Server names: exact, or `*.x` for one label.'),
+  ssl_cert_file: key('path or list', 'required', "As the listener's."),
+  ssl_key_file: key('path or list', 'required', "As the listener's."),
+  ssl_ocsp_file: key('path or list', 'none', "As the listener's."),
+  backend: key('string', 'by `[[proxy.route]]`', 'The name of one of `[proxy.backends]`.'),
+};
+
+const ROUTE: KeyTable = {
+  database: key('pattern', 'every', 'Name of the database; `*` = any characters.'),
+  user: key('pattern', 'every', 'Name of the user; `*` = any characters.'),
+  backend: key('string', 'required', 'The name of one of `[proxy.backends]`.'),
+};
+
 const BACKEND: KeyTable = {
   address: key(
     'string or list',
@@ -171,7 +203,9 @@ export const KEYS: Readonly<Record<TableName, KeyTable>> = {
   top: TOP,
   proxy: PROXY,
   listener: LISTENER,
+  host: HOST,
   backend: BACKEND,
+  route: ROUTE,
 };
 
 const LATER_BACKEND: readonly string[] = [
@@ -189,13 +223,10 @@ const LATER_BACKEND: readonly string[] = [
 /** Keys that are reserved for later versions: refused, but not as a typing error. */
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
   top: ['driver', 'reload_on_change', 'admin'],
-  proxy: ['backends', 'route'],
+  proxy: [],
   listener: [
     'ssl_crl_file',
-    'ssl_passphrase_command',
     'user_map_file',
-    'ssl_ocsp_file',
-    'no_sni',
     'session_tickets',
     'ticket_key_file',
     'ticket_rotation',
@@ -203,9 +234,10 @@ export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
     'proxy_protocol',
     'trusted_proxies',
     'so_reuseport',
-    'host',
   ],
+  host: [],
   backend: LATER_BACKEND,
+  route: [],
 };
 
 /** How each table is written, for messages. */
@@ -213,5 +245,7 @@ export const TABLE_TITLES: Readonly<Record<TableName, string>> = {
   top: 'the top level',
   proxy: '[[proxy]]',
   listener: '[proxy.listener]',
+  host: '[[proxy.listener.host]]',
   backend: '[proxy.backend]',
+  route: '[[proxy.route]]',
 };

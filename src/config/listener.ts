@@ -1,10 +1,12 @@
 /** Reads `[proxy.listener]`. May import the other files of config/ only. */
 import { cidrProblem, isSameBind, parseBindAddress, type UnixSocketAccess } from './address.ts';
 import type { KeyPath } from './diagnostics.ts';
-import { readFilePath, readFilePaths } from './files.ts';
+import { readFilePath } from './files.ts';
+import { readHosts, warnOfUnusedHosts } from './hosts.ts';
+import { readIdentityFiles } from './identity-files.ts';
 import type { BindAddress, ListenerConfig } from './schema.ts';
 import { readListenerSslmode, readListenerSslnegotiation } from './sslmode.ts';
-import { describe, type TableReader } from './table-reader.ts';
+import { describe, type Located, type TableReader } from './table-reader.ts';
 import { readAlpn, readNames, readTlsVersions } from './tls-policy.ts';
 
 /** An address with the key it came from. */
@@ -17,6 +19,8 @@ export interface LocatedBind {
 export interface ReadListener {
   readonly listener: ListenerConfig;
   readonly binds: readonly LocatedBind[];
+  /** The backends that its hosts name. */
+  readonly backendNames: readonly Located[];
 }
 
 const DEFAULT_GROUPS: readonly string[] = ['X25519MLKEM768', 'X25519', 'secp256r1', 'secp384r1'];
@@ -30,18 +34,23 @@ export function readListener(reader: TableReader): ReadListener {
   reader.checkKeys();
   const binds = readBinds(reader);
   const bindAddresses = binds.map(({ address }) => address);
-  const files = readIdentityFiles(reader);
+  const files = { ...readIdentityFiles(reader), sslCaFile: readCaFile(reader) };
+  const { hosts, backendNames } = readHosts(reader);
   const sslmode = readListenerSslmode(reader, {
     bindAddresses,
-    hasCertificate: files.sslCertFiles.length > 0,
+    hasCertificate: files.sslCertFiles.length > 0 || reader.has('host'),
     hasCa: files.sslCaFile !== null,
   });
   const sslnegotiation = readListenerSslnegotiation(reader, sslmode);
+  warnOfUnusedHosts(reader, sslmode);
   const listener: ListenerConfig = {
     bindAddresses,
     sslmode,
     sslnegotiation,
     ...files,
+    sslPassphraseCommand: reader.string('ssl_passphrase_command'),
+    noSni: reader.choice('no_sni', ['default', 'refuse'], 'default'),
+    hosts,
     ...readTlsVersions(reader),
     sslCiphers: readNames(reader, 'ssl_ciphers', []),
     sslGroups: readGroups(reader),
@@ -54,7 +63,7 @@ export function readListener(reader: TableReader): ReadListener {
     allow: readNetworks(reader, 'allow'),
     deny: readNetworks(reader, 'deny'),
   };
-  return { listener, binds };
+  return { listener, binds, backendNames };
 }
 
 /** Notes an error at every address that an earlier one already takes. */
@@ -121,31 +130,6 @@ function warnOfUnusedAccess(reader: TableReader, binds: readonly LocatedBind[]):
       );
     }
   }
-}
-
-type IdentityFiles = Pick<ListenerConfig, 'sslCertFiles' | 'sslKeyFiles' | 'sslCaFile'>;
-
-function readIdentityFiles(reader: TableReader): IdentityFiles {
-  const sslCertFiles = readFilePaths(reader, 'ssl_cert_file', 'certificate');
-  const sslKeyFiles = readFilePaths(reader, 'ssl_key_file', 'private-key');
-  const [certs, keys] = [countOf(reader, 'ssl_cert_file'), countOf(reader, 'ssl_key_file')];
-  if (certs > 0 && keys === 0) {
-    reader.error('ssl_key_file', 'missing; ssl_cert_file needs its private key');
-  } else if (certs === 0 && keys > 0) {
-    reader.error('ssl_cert_file', 'missing; ssl_key_file needs its certificate');
-  } else if (certs !== keys) {
-    reader.error(
-      'ssl_key_file',
-      `expected ${certs} files, one for each of ssl_cert_file, got ${keys}`,
-    );
-  }
-  return { sslCertFiles, sslKeyFiles, sslCaFile: readCaFile(reader) };
-}
-
-/** How many elements are written, right or wrong. */
-function countOf(reader: TableReader, key: string): number {
-  const value = reader.raw(key);
-  return value === undefined ? 0 : Array.isArray(value) ? value.length : 1;
 }
 
 /** The first pgtls asked for no client certificate with `mtls = false`, whatever client_ca said. */

@@ -6,9 +6,8 @@
  */
 import { createRequire } from 'node:module';
 import type { AST } from 'toml-eslint-parser';
-import { aliasOf } from './aliases.ts';
+import { aliasOf, tableOf } from './aliases.ts';
 import { type ConfigDiagnostic, type Finding, formatKeyPath, type KeyPath } from './diagnostics.ts';
-import type { TableName } from './keys.ts';
 
 interface Place {
   readonly line: number;
@@ -43,13 +42,8 @@ function writtenPath(path: KeyPath, places: Places): KeyPath {
   if (typeof last === 'number') {
     return writtenPath(parent, places);
   }
-  const table = parent.at(-1);
-  const alias = isTableWithAliases(table) ? aliasOf(table, last) : null;
+  const alias = aliasOf(tableOf(parent), last);
   return alias !== null && places.has(nameOf([...parent, alias])) ? [...parent, alias] : path;
-}
-
-function isTableWithAliases(table: string | number | undefined): table is TableName {
-  return table === 'listener' || table === 'backend';
 }
 
 function nearestPlace(path: KeyPath, places: Places): Place {

@@ -55,16 +55,53 @@ export interface ProxyConfig {
   name: string;
   listener: ListenerConfig;
   backend: BackendConfig;
+  /** Others, which hosts of the listener and `routes` lead to. */
+  backends: readonly NamedBackendConfig[];
+  /** The first that matches a startup packet decides. */
+  routes: readonly RouteRuleConfig[];
 }
 
-/** `[proxy.listener]`: configured like a PostgreSQL server. Limits and keepalive numbers: 0 = the global or system one. */
-export interface ListenerConfig {
-  bindAddresses: readonly BindAddress[];
-  sslmode: ListenerSslmode;
-  sslnegotiation: ListenerSslnegotiation;
+/** `[proxy.backends.NAME]`. */
+export interface NamedBackendConfig {
+  name: string;
+  backend: BackendConfig;
+}
+
+/** `[[proxy.route]]`; in patterns `*` stands for any characters, null = everything matches. */
+export interface RouteRuleConfig {
+  database: string | null;
+  user: string | null;
+  /** Name of the backend. */
+  backend: string;
+}
+
+/** Chains, keys and OCSP responses. */
+export interface IdentityFiles {
   /** Paired by index with `sslKeyFiles`. */
   sslCertFiles: readonly string[];
   sslKeyFiles: readonly string[];
+  /** Paired by index with `sslCertFiles`, or empty. */
+  sslOcspFiles: readonly string[];
+}
+
+/** `[[proxy.listener.host]]`: the identities for some server names. */
+export interface HostConfig extends IdentityFiles {
+  /** Lower case; `*.x` stands for one label. */
+  hostnames: readonly string[];
+  /** Name of the backend; null = as `routes` say. */
+  backend: string | null;
+}
+
+/** `[proxy.listener]`: configured like a PostgreSQL server. Limits and keepalive numbers: 0 = the global or system one. */
+export interface ListenerConfig extends IdentityFiles {
+  bindAddresses: readonly BindAddress[];
+  sslmode: ListenerSslmode;
+  sslnegotiation: ListenerSslnegotiation;
+  /** Prints the passphrase of encrypted keys. */
+  sslPassphraseCommand: string | null;
+  /** What a client without server name (SNI) gets: the certificate above, or an alert. */
+  noSni: 'default' | 'refuse';
+  hosts: readonly HostConfig[];
   sslCaFile: string | null;
   sslMinProtocolVersion: TlsVersion;
   /** null = the newest. */

@@ -192,6 +192,27 @@ export class TableReader {
     return new TableReader(key, {}, path, { ...this.context, problems: new Problems() });
   }
 
+  /** The tables of the list under `key`; what is no table is an error and left out. */
+  tables(key: string, name: TableName): TableReader[] {
+    const value = this.raw(key);
+    if (value === undefined) {
+      return [];
+    }
+    if (!Array.isArray(value)) {
+      const hint = isTable(value) ? '; write it with two brackets' : `, got ${describe(value)}`;
+      this.error(key, `expected a list of tables ${TABLE_TITLES[name]}${hint}`);
+      return [];
+    }
+    return value.flatMap((element, index) => {
+      const path = [...this.path, key, index];
+      if (isTable(element)) {
+        return [new TableReader(name, element, path, this.context)];
+      }
+      this.context.problems.error(path, `expected a table, got ${describe(element)}`);
+      return [];
+    });
+  }
+
   #spelling(key: string): string {
     const alias = this.has(key) ? null : aliasOf(this.#name, key);
     return alias !== null && this.has(alias) ? alias : key;
@@ -257,10 +278,10 @@ export function isTable(value: TomlValue | undefined): value is TomlTable {
 
 /** The tables where `key` would be right. */
 function homesOf(key: string): string[] {
-  const tables: readonly TableName[] = ['top', 'proxy', 'listener', 'backend'];
-  return tables
-    .filter((table) => Object.hasOwn(KEYS[table], key))
-    .map((table) => TABLE_TITLES[table]);
+  const within = (...tables: TableName[]) =>
+    tables.filter((table) => Object.hasOwn(KEYS[table], key)).map((table) => TABLE_TITLES[table]);
+  const homes = within('top', 'proxy', 'listener', 'backend');
+  return homes.length > 0 ? homes : within('host', 'route');
 }
 
 function wrongChoice(

@@ -1,6 +1,7 @@
 /** Reads the top level of the file and its `[[proxy]]` tables. May import the other files of config/ only. */
 import { formatAddress } from './address.ts';
 import { readBackend } from './backend.ts';
+import { readBackends } from './backends.ts';
 import type { KeyPath } from './diagnostics.ts';
 import { checkDuplicateBinds, type LocatedBind, readListener } from './listener.ts';
 import type { Config, LogFormat, LogLevel, ProxyConfig } from './schema.ts';
@@ -61,12 +62,13 @@ function readProxies(reader: TableReader): ReadProxy[] {
 function readProxy(reader: TableReader): ReadProxy {
   reader.checkKeys();
   refuseCache(reader);
-  const { listener, binds } = readListener(reader.table('listener'));
+  const { listener, binds, backendNames } = readListener(reader.table('listener'));
   const backend = readBackend(reader.table('backend'));
+  const others = readBackends(reader, backendNames);
   const [address] = listener.bindAddresses;
   const fallback = address === undefined ? '' : formatAddress(address);
   return {
-    proxy: { name: readName(reader) ?? fallback, listener, backend },
+    proxy: { name: readName(reader) ?? fallback, listener, backend, ...others },
     binds,
     path: reader.path,
   };

@@ -1,7 +1,14 @@
 /**
  * Config → the options of the native side; a route's id is its place in the file.
  */
-import type { BackendAddress, Config, ListenerConfig, ProxyConfig } from '../config/schema.ts';
+import type {
+  BackendAddress,
+  BackendConfig,
+  Config,
+  HostConfig,
+  ListenerConfig,
+  ProxyConfig,
+} from '../config/schema.ts';
 import type {
   BackendOptions,
   DataPlaneOptions,
@@ -46,6 +53,12 @@ function routeOptions(proxy: ProxyConfig, routeId: number, hooks: HookSet): Rout
     maxClientConn: listener.maxClientConn,
     maxClientConnPerIp: listener.maxClientConnPerIp,
     listener: listenerOptions(listener),
+    backend: backendOptions(proxy.backend, listener),
+    backends: proxy.backends.map(({ name, backend }) => ({
+      name,
+      backend: backendOptions(backend, listener),
+    })),
+    rules: proxy.routes.map(({ user, database, backend }) => ({ user, database, backend })),
     backend: backendOptions(proxy),
     hooks,
   };
@@ -64,6 +77,10 @@ function listenerTlsOptions(listener: ListenerConfig): ListenerTlsOptions {
   return {
     certFiles: [...listener.sslCertFiles],
     keyFiles: [...listener.sslKeyFiles],
+    ocspFiles: [...listener.sslOcspFiles],
+    passphraseCommand: listener.sslPassphraseCommand,
+    hosts: listener.hosts.map(hostOptions),
+    noSni: listener.noSni,
     caFile: listener.sslCaFile,
     clientCertificate: clientCertificate(listener),
     minVersion: listener.sslMinProtocolVersion,
@@ -71,6 +88,16 @@ function listenerTlsOptions(listener: ListenerConfig): ListenerTlsOptions {
     ciphers: [...listener.sslCiphers],
     groups: [...listener.sslGroups],
     alpn: [...listener.alpn],
+  };
+}
+
+function hostOptions(host: HostConfig): ListenerTlsOptions['hosts'][number] {
+  return {
+    hostnames: [...host.hostnames],
+    certFiles: [...host.sslCertFiles],
+    keyFiles: [...host.sslKeyFiles],
+    ocspFiles: [...host.sslOcspFiles],
+    backend: host.backend,
   };
 }
 
@@ -82,7 +109,7 @@ function clientCertificate(listener: ListenerConfig): 'none' | 'request' | 'requ
   return listener.sslCaFile === null ? 'none' : 'request';
 }
 
-function backendOptions({ backend, listener }: ProxyConfig): BackendOptions {
+function backendOptions(backend: BackendConfig, listener: ListenerConfig): BackendOptions {
   return {
     addresses: backend.addresses.map(backendAddress),
     sslmode: backend.sslmode,

@@ -34,6 +34,7 @@ export function closeFields(report: ConnectionReport): LogFields {
     connection_id: report.connectionId,
     client_addr: report.clientAddr,
     listener_addr: report.listenerAddr,
+    backend: report.backend,
     backend_addr: report.backendAddr,
     sni: report.sni,
     user: report.user,

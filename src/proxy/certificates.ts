@@ -27,9 +27,9 @@ export class CertificateRefresh {
     this.#options = options;
   }
 
-  /** Warns of what has expired already, and begins to refresh. */
+  /** Warns of what has expired already or is doubtful, and begins to refresh. */
   start(): void {
-    this.#warnOfExpired();
+    this.#warn();
     const intervals = this.#options.intervalsMillis.filter((interval) => interval > 0);
     if (intervals.length > 0) {
       const shortest = Math.min(...intervals, MAX_TIMER_MILLIS);
@@ -48,7 +48,7 @@ export class CertificateRefresh {
       return;
     }
     logger.info({ event: 'cert.reload', result: 'success' }, 'certificates reloaded');
-    this.#warnOfExpired();
+    this.#warn();
   }
 
   /** Stops the timer; idempotent. */
@@ -59,12 +59,13 @@ export class CertificateRefresh {
     }
   }
 
-  #warnOfExpired(): void {
+  #warn(): void {
     const { inspect, options, logger } = this.#options;
     const nowSeconds = Date.now() / 1_000;
     let identities: Inspection['identities'];
+    let warnings: Inspection['warnings'];
     try {
-      ({ identities } = inspect(options));
+      ({ identities, warnings } = inspect(options));
     } catch (error) {
       logger.error({ event: 'cert.inspect', err: error }, 'certificates could not be inspected');
       return;
@@ -76,6 +77,10 @@ export class CertificateRefresh {
         const fields = { event: 'cert.expired', route, role, file, subject, not_after: expired };
         logger.warn(fields, 'a certificate has expired');
       }
+    }
+    for (const { routeId, path, message } of warnings) {
+      const route = options.routes[routeId]?.name;
+      logger.warn({ event: 'cert.warning', route, key: path }, message);
     }
   }
 }

@@ -124,7 +124,7 @@ function answerUnlessClosed(dataPlane: DataPlane, questionId: number, answer: An
 
 /** A replaced data plane has no files to inspect, unless it says how. */
 function inspectNothing(): Inspection {
-  return { problems: [], identities: [] };
+  return { problems: [], warnings: [], identities: [] };
 }
 
 interface RunningParts {

@@ -10,6 +10,8 @@ export const NOW_MILLIS: number = Date.UTC(2026, 0, 1);
 export const IDENTITY: CertificateIdentity = {
   routeId: 0,
   role: 'listener',
+  path: 'listener.ssl_cert_file[0]',
+  hostnames: [],
   file: '/tls.crt',
   subject: 'CN=db.example.com',
   sans: ['DNS:db.example.com', 'IP:192.0.2.7'],
@@ -18,6 +20,7 @@ export const IDENTITY: CertificateIdentity = {
   notBeforeSeconds: NOW_MILLIS / 1000 - 86_400,
   notAfterSeconds: NOW_MILLIS / 1000 + 90 * 86_400,
   sha256: 'ab'.repeat(32),
+  staple: null,
 };
 
 /** What a test wants to differ. */
@@ -99,7 +102,7 @@ export class FakeProcess {
     };
   }
 
-  #native({ inspection = { problems: [], identities: [] } }: FakeSettings) {
+  #native({ inspection = { problems: [], warnings: [], identities: [] } }: FakeSettings) {
     return {
       inspectConfig: () => inspection,
       buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),

@@ -35,11 +35,9 @@ describe('the channel-binding verdict', () => {
 });
 
 describe('dates of certificates', () => {
-  const { config } = { config: { proxies: [] } as never };
   const judged = (identity: Partial<typeof IDENTITY>, severity: 'error' | 'warning') =>
     judgeDates(
-      config,
-      { problems: [], identities: [{ ...IDENTITY, ...identity }] },
+      { problems: [], warnings: [], identities: [{ ...IDENTITY, ...identity }] },
       severity,
       NOW_MILLIS,
     );
@@ -62,7 +60,7 @@ describe('dates of certificates', () => {
   });
 
   it('of a certificate for the backend are told at sslcert', () => {
-    const expired = { role: 'backend', notAfterSeconds: 0 };
+    const expired = { role: 'backend', path: 'backend.sslcert', notAfterSeconds: 0 };
     expect(required(judged(expired, 'error').problems[0]).path).toBe('backend.sslcert');
   });
 });
@@ -86,6 +84,35 @@ describe('the report of validate', () => {
       expect.stringMatching(/^ {2}channel binding {2}conflict unless/),
       '',
     ]);
+  });
+
+  it('shows the other backends and who goes to them', () => {
+    const source = [
+      route(`${LISTENER}\n${TLS}`),
+      '[proxy.backends.eu]\naddress = "eu.db"\nsslmode = "require"',
+      '[[proxy.route]]\ndatabase = "orders_*"\nuser = "app"\nbackend = "eu"',
+      '[[proxy.listener.host]]\nhostname = ["eu.example", "*.eu.example"]\nbackend = "eu"',
+      'ssl_cert_file = "other.crt"\nssl_key_file = "other.key"',
+    ].join('\n');
+    const hostnames = ['eu.example', '*.eu.example'];
+    const staple = { status: 'good', nextUpdateSeconds: NOW_MILLIS / 1000 };
+    const text = formatRoutes(
+      load(source).config,
+      [{ ...IDENTITY, hostnames, staple }],
+      NOW_MILLIS,
+    );
+    const lines = text.split('\n');
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        '  backend eu       eu.db:5432',
+        '  backend eu TLS   sslmode=require sslnegotiation=postgres',
+        '  server name      eu.example, *.eu.example → backend eu',
+        '  startup          database orders_* and user app → backend eu',
+        '  certificate      /tls.crt for eu.example, *.eu.example',
+        '    OCSP           good, until 2026-01-01T00:00:00Z',
+        expect.stringMatching(/^ {2}channel binding {2}with eu: conflict unless/),
+      ]),
+    );
   });
 
   it('says whether client certificates are demanded', () => {

@@ -28,7 +28,9 @@ describe('docs/config.md', () => {
     ['## Top level', 'top'],
     ['## `[[proxy]]`', 'proxy'],
     ['## `[proxy.listener]`', 'listener'],
+    ['## `[[proxy.listener.host]]`', 'host'],
     ['## `[proxy.backend]`', 'backend'],
+    ['## `[[proxy.route]]`', 'route'],
   ])('has below %s exactly the keys of the code', (heading, table) => {
     expect(rowsBelow(CONFIG_DOC, heading)).toEqual(keyRows(KEYS[table]));
   });

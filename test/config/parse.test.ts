@@ -161,7 +161,7 @@ describe('a key of a later version', () => {
     ]);
   });
 
-  it.each(['session_tickets = 0', 'ssl_crl_file = "x"', 'proxy_protocol = "off"', 'host = []'])(
+  it.each(['session_tickets = 0', 'ssl_crl_file = "x"', 'proxy_protocol = "off"'])(
     'is not supported in a listener: %s',
     (line) => {
       expect(listenerMessages(line)).toEqual([
@@ -169,14 +169,6 @@ describe('a key of a later version', () => {
       ]);
     },
   );
-
-  it('is not supported in a proxy: backends, route', () => {
-    const source = `${GOOD}[proxy.backends.b]\naddress = "x"\n[[proxy.route]]\nbackend = "b"\n`;
-    expect(messagesOf(source)).toEqual([
-      'proxy[0].backends: not supported by this version of pgtls',
-      'proxy[0].route: not supported by this version of pgtls',
-    ]);
-  });
 });
 
 describe('proxy.cache', () => {

@@ -11,6 +11,10 @@ export function proxyConfig(name: string, listener: Partial<ListenerConfig> = {}
       sslnegotiation: 'any',
       sslCertFiles: ['/tls/server.crt'],
       sslKeyFiles: ['/tls/server.key'],
+      sslOcspFiles: [],
+      sslPassphraseCommand: null,
+      noSni: 'default',
+      hosts: [],
       sslCaFile: null,
       sslMinProtocolVersion: 'TLSv1.2',
       sslMaxProtocolVersion: null,
@@ -46,6 +50,8 @@ export function proxyConfig(name: string, listener: Partial<ListenerConfig> = {}
       sslMaxProtocolVersion: null,
       connectTimeoutMillis: 5_000,
     },
+    backends: [],
+    routes: [],
   };
 }
 

@@ -42,6 +42,10 @@ describe('the options of the data plane', () => {
         tls: {
           certFiles: ['/tls/server.crt'],
           keyFiles: ['/tls/server.key'],
+          ocspFiles: [],
+          passphraseCommand: null,
+          hosts: [],
+          noSni: 'default',
           caFile: null,
           clientCertificate: 'none',
           minVersion: 'TLSv1.2',
@@ -70,7 +74,45 @@ describe('the options of the data plane', () => {
         connectTimeoutMillis: 5_000,
         keepalive,
       },
+      backends: [],
+      rules: [],
     });
+  });
+
+  it('carry hosts, named backends with the keepalive of the listener, and rules', () => {
+    const proxy = proxyConfig('a', {
+      sslOcspFiles: ['/tls/server.ocsp'],
+      sslPassphraseCommand: 'pass %p',
+      noSni: 'refuse',
+      hosts: [
+        {
+          hostnames: ['a.example'],
+          sslCertFiles: ['/a.crt'],
+          sslKeyFiles: ['/a.key'],
+          sslOcspFiles: [],
+          backend: 'b',
+        },
+      ],
+    });
+    const routes = [{ database: 'orders_*', user: null, backend: 'b' }];
+    const backends = [{ name: 'b', backend: proxy.backend }];
+    const [options] = toDataPlaneOptions(config([{ ...proxy, backends, routes }]), false).routes;
+    expect(options?.listener.tls).toMatchObject({
+      ocspFiles: ['/tls/server.ocsp'],
+      passphraseCommand: 'pass %p',
+      noSni: 'refuse',
+      hosts: [
+        {
+          hostnames: ['a.example'],
+          certFiles: ['/a.crt'],
+          keyFiles: ['/a.key'],
+          ocspFiles: [],
+          backend: 'b',
+        },
+      ],
+    });
+    expect(options?.backends).toEqual([{ name: 'b', backend: options?.backend }]);
+    expect(options?.rules).toEqual([{ user: null, database: 'orders_*', backend: 'b' }]);
   });
 
   it('have no TLS where the listener disables it', () => {

@@ -8,6 +8,7 @@ export function report(changes: Partial<ConnectionReport> = {}): ConnectionRepor
     routeId: 0,
     clientAddr: '192.0.2.1:50000',
     listenerAddr: '192.0.2.2:6432',
+    backend: null,
     backendAddr: '10.0.0.1:5432',
     sni: 'db.example',
     user: 'alice',

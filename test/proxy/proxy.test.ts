@@ -91,10 +91,12 @@ describe('the start of a proxy', () => {
     expect(dataPlanes.map(({ calls }) => calls)).toEqual([['close']]);
   });
 
-  it('warns loudly of a certificate that has expired', async () => {
+  it('warns loudly of a certificate that has expired or is doubtful', async () => {
     const identity = {
       routeId: 0,
       role: 'listener' as const,
+      path: 'listener.ssl_cert_file[0]',
+      hostnames: [],
       file: '/tls/server.crt',
       subject: 'CN=db',
       sans: [],
@@ -103,12 +105,22 @@ describe('the start of a proxy', () => {
       notBeforeSeconds: 0,
       notAfterSeconds: 86_400,
       sha256: '00',
+      staple: null,
     };
     const current = { ...identity, notAfterSeconds: 4e9 };
     const fake = await start(config([proxyConfig('a')]), () => ({
       problems: [],
+      warnings: [{ routeId: 0, path: 'listener.ssl_ocsp_file', message: 'REVOKED' }],
       identities: [identity, current],
     }));
+    expect(fake.log.filter(({ event }) => event === 'cert.warning')).toEqual([
+      expect.objectContaining({
+        level: 'warn',
+        route: 'a',
+        key: 'listener.ssl_ocsp_file',
+        msg: 'REVOKED',
+      }),
+    ]);
     expect(fake.log.filter(({ event }) => event === 'cert.expired')).toEqual([
       expect.objectContaining({
         level: 'warn',

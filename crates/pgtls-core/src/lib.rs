@@ -5,6 +5,7 @@
 
 mod admission;
 mod backend;
+mod backends;
 mod connection;
 mod counters;
 mod data_plane;
@@ -25,7 +26,7 @@ pub use data_plane::{
 };
 pub use options::{
     BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,
-    RouteOptions, Sslmode, Sslnegotiation,
+    RouteOptions, RouteRule, Sslmode, Sslnegotiation,
 };
 pub use questions::{Answer, HookSet, PeerCertificate, Question};
 pub use report::{

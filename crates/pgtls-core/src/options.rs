@@ -40,6 +40,21 @@ pub struct RouteOptions {
     pub backend: BackendOptions,
     /// Which questions its connections ask.
     pub hooks: HookSet,
+    /// `[proxy.backends.NAME]`: others, by name, which hosts of the listener and `rules` lead to.
+    pub backends: Vec<(String, BackendOptions)>,
+    /// `[[proxy.route]]`: the first that matches a startup packet picks the backend.
+    pub rules: Vec<RouteRule>,
+}
+
+/// One `[[proxy.route]]`; in the patterns `*` stands for any characters, and none matches everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRule {
+    /// Pattern of the user's name.
+    pub user: Option<String>,
+    /// Pattern of the database's name.
+    pub database: Option<String>,
+    /// Name of the backend.
+    pub backend: String,
 }
 
 /// Towards clients.

@@ -1,5 +1,7 @@
 //! [`ConnectionReport`]: all that is known of one connection when it is over, and the closed sets of words in it.
 
+use std::sync::Arc;
+
 use pgtls_tls::summary::TlsSummary;
 
 /// Why a connection ended. The word is the metric label and the log field `reason`.
@@ -216,6 +218,8 @@ pub struct ConnectionReport {
     pub client_addr: String,
     /// The address the client connected to, as handed over.
     pub listener_addr: String,
+    /// The name of the backend that was chosen; none for `[proxy.backend]`.
+    pub backend: Option<Arc<str>>,
     /// The backend address in use or last tried.
     pub backend_addr: Option<String>,
     /// Server name of the ClientHello.

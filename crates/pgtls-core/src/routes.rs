@@ -9,7 +9,7 @@ use std::time::Duration;
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::server_config::{ServerTls, build_server_config};
 
-use crate::backend::Backend;
+use crate::backends::Backends;
 use crate::counters::{RouteCounters, RouteSnapshot};
 use crate::options::{KeepaliveOptions, RouteOptions};
 use crate::questions::HookSet;
@@ -34,7 +34,7 @@ pub(crate) struct Route {
     pub(crate) requires_tls: bool,
     pub(crate) client_idle_timeout: Duration,
     pub(crate) listener_keepalive: KeepaliveOptions,
-    pub(crate) backend: Arc<Backend>,
+    pub(crate) backends: Backends,
     pub(crate) hooks: HookSet,
     pub(crate) counters: Arc<RouteCounters>,
 }
@@ -52,7 +52,7 @@ impl Route {
             .map(build_server_config)
             .transpose()
             .map_err(fail)?;
-        let backend = Backend::build(&options.backend).map_err(fail)?;
+        let backends = Backends::build(options).map_err(fail)?;
         Ok(Self {
             id: options.route_id,
             max_client_conn_per_ip: options.max_client_conn_per_ip,
@@ -61,7 +61,7 @@ impl Route {
             requires_tls: options.listener.require_tls,
             client_idle_timeout: options.listener.client_idle_timeout,
             listener_keepalive: options.listener.keepalive.clone(),
-            backend: Arc::new(backend),
+            backends,
             hooks: options.hooks,
             counters,
         })

@@ -111,6 +111,8 @@ export interface ConnectionReport {
   clientAddr: string
   /** From the hand-off. */
   listenerAddr: string
+  /** Name of the backend that was chosen; null for `[proxy.backend]`. */
+  backend: string | null
   /** Address that was dialled. */
   backendAddr: string | null
   /** Of the ClientHello. */
@@ -263,6 +265,10 @@ export interface InspectedIdentity {
   routeId: number
   /** Which leg shows it. */
   role: 'listener' | 'backend'
+  /** Config key relative to `[[proxy]]`. */
+  path: string
+  /** The server names it is shown for; empty for all that have none of their own. */
+  hostnames: Array<string>
   /** The PEM file. */
   file: string
   /** Distinguished name. */
@@ -279,12 +285,24 @@ export interface InspectedIdentity {
   notAfterSeconds: number
   /** Lower-case hexadecimal. */
   sha256: string
+  /** The OCSP response about it. */
+  staple: InspectedStaple | null
+}
+
+/** An OCSP response of a configuration. */
+export interface InspectedStaple {
+  /** What it says. */
+  status: 'good' | 'revoked' | 'unknown'
+  /** Unix time; null does not expire. */
+  nextUpdateSeconds: number | null
 }
 
 /** What is wrong with a configuration, and whom its certificates name. */
 export interface Inspection {
   /** Every problem of every route. */
   problems: Array<InspectionProblem>
+  /** What is doubtful, but keeps nothing from running. */
+  warnings: Array<InspectionWarning>
   /** Every certificate that could be read. */
   identities: Array<InspectedIdentity>
 }
@@ -298,6 +316,16 @@ export interface InspectionProblem {
   /** Stable code. */
   code: string
   /** What is wrong and what to do. */
+  message: string
+}
+
+/** Something doubtful. */
+export interface InspectionWarning {
+  /** Of the route concerned. */
+  routeId: number
+  /** Config key relative to `[[proxy]]`. */
+  path: string
+  /** What is doubtful and what to do. */
   message: string
 }
 
@@ -333,6 +361,14 @@ export interface ListenerTlsOptions {
   certFiles: Array<string>
   /** PEM files. */
   keyFiles: Array<string>
+  /** OCSP responses in DER, paired with the certificates; or empty. */
+  ocspFiles: Array<string>
+  /** Prints the passphrase of encrypted keys. */
+  passphraseCommand: string | null
+  /** Identities of their own for some server names. */
+  hosts: Array<HostTlsOptions>
+  /** What a ClientHello without server name is answered with. */
+  noSni: 'default' | 'refuse'
   /** Authorities of client certificates. */
   caFile: string | null
   /** Whether a client certificate is asked for. */

@@ -113,6 +113,8 @@ pub struct ConnectionReport {
     pub client_addr: String,
     /// From the hand-off.
     pub listener_addr: String,
+    /// Name of the backend that was chosen; null for `[proxy.backend]`.
+    pub backend: Option<String>,
     /// Address that was dialled.
     pub backend_addr: Option<String>,
     /// Of the ClientHello.
@@ -219,6 +221,7 @@ impl From<core::ConnectionReport> for ConnectionReport {
             route_id: report.route_id,
             client_addr: report.client_addr,
             listener_addr: report.listener_addr,
+            backend: report.backend.map(|name| name.to_string()),
             backend_addr: report.backend_addr,
             sni: report.sni,
             user: report.user,

@@ -3,6 +3,7 @@
 use napi_derive::napi;
 use pgtls_core as core;
 use pgtls_tls::client_config::BackendHost;
+use pgtls_tls::config_key::Table;
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::inspect as tls;
 use pgtls_tls::options::{BackendTlsOptions, ListenerTlsOptions};
@@ -15,6 +16,8 @@ use crate::options::DataPlaneOptions;
 pub struct Inspection {
     /// Every problem of every route.
     pub problems: Vec<InspectionProblem>,
+    /// What is doubtful, but keeps nothing from running.
+    pub warnings: Vec<InspectionWarning>,
     /// Every certificate that could be read.
     pub identities: Vec<InspectedIdentity>,
 }
@@ -32,6 +35,17 @@ pub struct InspectionProblem {
     pub message: String,
 }
 
+/// Something doubtful.
+#[napi(object, use_nullable = true)]
+pub struct InspectionWarning {
+    /// Of the route concerned.
+    pub route_id: u32,
+    /// Config key relative to `[[proxy]]`.
+    pub path: String,
+    /// What is doubtful and what to do.
+    pub message: String,
+}
+
 /// One certificate of a configuration.
 #[napi(object, use_nullable = true)]
 pub struct InspectedIdentity {
@@ -40,6 +54,10 @@ pub struct InspectedIdentity {
     /// Which leg shows it.
     #[napi(ts_type = "'listener' | 'backend'")]
     pub role: String,
+    /// Config key relative to `[[proxy]]`.
+    pub path: String,
+    /// The server names it is shown for; empty for all that have none of their own.
+    pub hostnames: Vec<String>,
     /// The PEM file.
     pub file: String,
     /// Distinguished name.
@@ -56,6 +74,18 @@ pub struct InspectedIdentity {
     pub not_after_seconds: f64,
     /// Lower-case hexadecimal.
     pub sha256: String,
+    /// The OCSP response about it.
+    pub staple: Option<InspectedStaple>,
+}
+
+/// An OCSP response of a configuration.
+#[napi(object, use_nullable = true)]
+pub struct InspectedStaple {
+    /// What it says.
+    #[napi(ts_type = "'good' | 'revoked' | 'unknown'")]
+    pub status: String,
+    /// Unix time; null does not expire.
+    pub next_update_seconds: Option<f64>,
 }
 
 /// What this addon was built from.
@@ -78,6 +108,7 @@ pub struct BuildInfo {
 pub fn inspect(options: DataPlaneOptions) -> Inspection {
     let mut inspection = Inspection {
         problems: Vec::new(),
+        warnings: Vec::new(),
         identities: Vec::new(),
     };
     for route in options.routes {
@@ -108,11 +139,20 @@ pub fn build_info() -> BuildInfo {
 
 fn inspect_route(route: &core::RouteOptions) -> tls::Inspection {
     let listener: Option<&ListenerTlsOptions> = route.listener.tls.as_ref();
-    let backend: Option<&BackendTlsOptions> =
-        (route.backend.sslmode != core::Sslmode::Disable).then_some(&route.backend.tls);
+    let mut inspection = tls::inspect(listener, None, &[]);
+    inspection.extend(inspect_backend(&route.backend));
+    for (name, backend) in &route.backends {
+        let table = Table::Backend(name.clone());
+        inspection.extend(inspect_backend(backend).within(&table));
+    }
+    inspection
+}
+
+fn inspect_backend(backend: &core::BackendOptions) -> tls::Inspection {
+    let options: Option<&BackendTlsOptions> =
+        (backend.sslmode != core::Sslmode::Disable).then_some(&backend.tls);
     // As in libpq, TLS settings mean nothing on a Unix-domain socket: only names that TLS would verify are checked.
-    let hosts: Vec<_> = route
-        .backend
+    let hosts: Vec<_> = backend
         .addresses
         .iter()
         .filter_map(|address| match address {
@@ -120,13 +160,19 @@ fn inspect_route(route: &core::RouteOptions) -> tls::Inspection {
             core::BackendAddress::Unix(_) => None,
         })
         .collect();
-    tls::inspect(listener, backend, &hosts)
+    tls::inspect(None, options, &hosts)
 }
 
 impl Inspection {
     fn add(&mut self, route_id: u32, found: tls::Inspection) {
         self.problems
             .extend(found.problems.iter().map(|error| problem(route_id, error)));
+        self.warnings
+            .extend(found.warnings.into_iter().map(|warning| InspectionWarning {
+                route_id,
+                path: warning.path,
+                message: warning.message,
+            }));
         self.identities.extend(
             found
                 .identities
@@ -134,6 +180,8 @@ impl Inspection {
                 .map(|identity| InspectedIdentity {
                     route_id,
                     role: identity.role.as_str().to_owned(),
+                    path: identity.path,
+                    hostnames: identity.hostnames,
                     file: identity.file.display().to_string(),
                     subject: identity.leaf.subject,
                     sans: identity.leaf.sans,
@@ -142,6 +190,10 @@ impl Inspection {
                     not_before_seconds: seconds(identity.leaf.not_before),
                     not_after_seconds: seconds(identity.leaf.not_after),
                     sha256: identity.leaf.sha256,
+                    staple: identity.staple.map(|staple| InspectedStaple {
+                        status: staple.status.as_str().to_owned(),
+                        next_update_seconds: staple.next_update.map(seconds),
+                    }),
                 }),
         );
     }
@@ -150,7 +202,7 @@ impl Inspection {
 fn problem(route_id: u32, error: &TlsConfigError) -> InspectionProblem {
     InspectionProblem {
         route_id,
-        path: error.key().to_owned(),
+        path: error.path(),
         code: error.code().to_owned(),
         message: error.to_string(),
     }

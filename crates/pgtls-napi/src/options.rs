@@ -8,8 +8,10 @@ use pgtls_core as core;
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::options::{
     BackendTlsOptions, BackendVerification, ClientCertificate,
-    ListenerTlsOptions as CoreListenerTls, RootCert, TlsVersion,
+    ListenerTlsOptions as CoreListenerTls, NoServerName, RootCert, TlsVersion,
 };
+
+use crate::choice_options::{HostTlsOptions, NamedBackendOptions, RouteRule};
 
 /// Everything a data plane is started with.
 #[napi(object, use_nullable = true)]
@@ -41,6 +43,10 @@ pub struct RouteOptions {
     pub listener: ListenerOptions,
     /// Towards PostgreSQL.
     pub backend: BackendOptions,
+    /// Others, which hosts and rules lead to.
+    pub backends: Vec<NamedBackendOptions>,
+    /// The first that matches picks the backend.
+    pub rules: Vec<RouteRule>,
     /// Which questions its connections ask.
     pub hooks: HookSet,
 }
@@ -82,6 +88,15 @@ pub struct ListenerTlsOptions {
     pub cert_files: Vec<String>,
     /// PEM files.
     pub key_files: Vec<String>,
+    /// OCSP responses in DER, paired with the certificates; or empty.
+    pub ocsp_files: Vec<String>,
+    /// Prints the passphrase of encrypted keys.
+    pub passphrase_command: Option<String>,
+    /// Identities of their own for some server names.
+    pub hosts: Vec<HostTlsOptions>,
+    /// What a ClientHello without server name is answered with.
+    #[napi(ts_type = "'default' | 'refuse'")]
+    pub no_sni: String,
     /// Authorities of client certificates.
     pub ca_file: Option<String>,
     /// Whether a client certificate is asked for.
@@ -189,6 +204,12 @@ impl RouteOptions {
                 keepalive: self.listener.keepalive.into_core(),
             },
             backend: self.backend.into_core()?,
+            backends: self
+                .backends
+                .into_iter()
+                .map(NamedBackendOptions::into_core)
+                .collect::<Result<_, _>>()?,
+            rules: self.rules.into_iter().map(RouteRule::into_core).collect(),
             hooks: core::HookSet {
                 client_hello: self.hooks.client_hello,
                 client_certificate: self.hooks.client_certificate,
@@ -204,6 +225,17 @@ impl ListenerTlsOptions {
         Ok(CoreListenerTls {
             cert_files: paths(self.cert_files),
             key_files: paths(self.key_files),
+            ocsp_files: paths(self.ocsp_files),
+            passphrase_command: self.passphrase_command,
+            hosts: self
+                .hosts
+                .into_iter()
+                .map(HostTlsOptions::into_core)
+                .collect(),
+            no_server_name: match self.no_sni.as_str() {
+                "refuse" => NoServerName::Refuse,
+                _ => NoServerName::Default,
+            },
             ca_file: self.ca_file.map(PathBuf::from),
             client_certificate: match self.client_certificate.as_str() {
                 "require" => ClientCertificate::Require,
@@ -220,7 +252,7 @@ impl ListenerTlsOptions {
 }
 
 impl BackendOptions {
-    fn into_core(self) -> Result<core::BackendOptions, TlsConfigError> {
+    pub(crate) fn into_core(self) -> Result<core::BackendOptions, TlsConfigError> {
         let sslmode = match self.sslmode.as_str() {
             "disable" => core::Sslmode::Disable,
             "prefer" => core::Sslmode::Prefer,
@@ -288,7 +320,7 @@ impl KeepaliveOptions {
     }
 }
 
-fn paths(files: Vec<String>) -> Vec<PathBuf> {
+pub(crate) fn paths(files: Vec<String>) -> Vec<PathBuf> {
     files.into_iter().map(PathBuf::from).collect()
 }
 

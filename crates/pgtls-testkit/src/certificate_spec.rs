@@ -19,6 +19,8 @@ pub enum KeyKind {
     EcdsaP384,
     /// RSA of 2048 bits; takes a noticeable while to make.
     Rsa2048,
+    /// RSA of 4096 bits; takes seconds to make.
+    Rsa4096,
     /// Ed25519.
     Ed25519,
 }
@@ -140,6 +142,7 @@ impl CertificateSpec {
             KeyKind::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
             KeyKind::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
             KeyKind::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+            KeyKind::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
             KeyKind::Ed25519 => KeyPair::generate_for(&PKCS_ED25519),
         };
         key.expect("a new private key")

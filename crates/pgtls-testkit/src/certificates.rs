@@ -11,6 +11,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::certificate_spec::{CertificateSpec, Validity, subject};
+use crate::ocsp::OcspAnswer;
 
 /// A root authority, or an intermediate one below it.
 #[derive(Debug)]
@@ -88,6 +89,13 @@ impl TestCa {
             .signed_by(&key, &self.issuer)
             .expect("a signed certificate");
         Issued::new(&Certificate::new(&leaf), &key, &self.intermediates)
+    }
+
+    /// What this authority's responder says about `leaf`, which it issued; an OCSPResponse in DER.
+    #[must_use]
+    pub fn ocsp_response(&self, leaf: &Issued, answer: &OcspAnswer) -> Vec<u8> {
+        let own = self.intermediates.first().unwrap_or(&self.root);
+        answer.sign(&leaf.cert_der, &own.der, self.issuer.key())
     }
 
     /// The root's certificate in PEM, for `sslrootcert` and `ssl_ca_file`.

@@ -1,5 +1,6 @@
 //! [`TlsAlert`]: the fatal alert that went along with a failure, in RFC 8446's words.
 
+use crate::server_name_refusal::ServerNameRefusal;
 use rustls::{AlertDescription, Error, PeerIncompatible, PeerMisbehaved};
 
 /// A fatal alert.
@@ -65,6 +66,7 @@ fn sent_alert(error: &Error) -> Option<AlertDescription> {
         Error::NoApplicationProtocol => Some(AlertDescription::NoApplicationProtocol),
         Error::PeerSentOversizedRecord => Some(AlertDescription::RecordOverflow),
         Error::DecryptError => Some(AlertDescription::BadRecordMac),
+        Error::Other(_) => ServerNameRefusal::of(error).map(ServerNameRefusal::alert),
         _ => None,
     }
 }

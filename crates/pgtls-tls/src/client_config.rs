@@ -199,6 +199,9 @@ fn finish(
     // No resumption yet, as with libpq.
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    // Backends are near: inflating what an unverified peer sends buys nothing (ADR 0010).
+    config.cert_decompressors = Vec::new();
+    config.cert_compressors = Vec::new();
     Ok(ClientTls {
         config: Arc::new(config),
         verification: options.verification,

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::config_key::Table;
+use crate::identity_error::IdentityError;
 use crate::options::TlsVersion;
 
 /// TLS options, or a file they name, that can't be used.
@@ -262,6 +264,17 @@ pub enum TlsConfigError {
         /// As written.
         host: String,
     },
+    /// An encrypted key, a staple or a row that can't be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A problem in a table of which there may be several.
+    #[error("{source}")]
+    Within {
+        /// Which one.
+        table: Table,
+        /// The problem; its key is that of the table it resembles.
+        source: Box<TlsConfigError>,
+    },
     /// rustls refused the assembled configuration.
     #[error("the TLS library refused the configuration: {source}")]
     Refused {
@@ -303,8 +316,10 @@ pub const CODES: [(&str, &str); 6] = [
 impl TlsConfigError {
     /// The stable code, one of [`CODES`].
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
+            Self::Identity(error) => error.code(),
+            Self::Within { source, .. } => source.code(),
             Self::FileUnreadable { .. } | Self::NotAFile { .. } => "PGTLS_TLS_FILE_UNREADABLE",
             Self::PemMalformed { .. }
             | Self::NoCertificate { .. }
@@ -335,8 +350,10 @@ impl TlsConfigError {
 
     /// The configuration key concerned, relative to `[[proxy]]`, one of [`crate::config_key`].
     #[must_use]
-    pub const fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
+            Self::Identity(error) => error.key(),
+            Self::Within { source, .. } => source.key(),
             Self::FileUnreadable { key, .. }
             | Self::NotAFile { key, .. }
             | Self::PemMalformed { key, .. }

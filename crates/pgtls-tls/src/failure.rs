@@ -6,6 +6,7 @@ use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use crate::alert::alert_of;
 pub use crate::alert::{AlertDirection, TlsAlert};
+use crate::server_name_refusal::ServerNameRefusal;
 
 /// Why TLS with a peer failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub enum TlsFailureReason {
     CertificateRequired,
     /// Both sides share no application protocol (ALPN).
     NoApplicationProtocol,
+    /// The client sent no server name (SNI) where one is demanded.
+    ServerNameMissing,
+    /// No identity is meant for the server name (SNI) the client sent.
+    ServerNameUnknown,
     /// What came was not TLS.
     NotTls,
     /// A record could not be decrypted, or a signature or Finished was wrong.
@@ -61,7 +66,7 @@ pub enum TlsFailureReason {
 
 impl TlsFailureReason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::NoSharedVersion,
         Self::NoSharedCipher,
         Self::NoSharedGroup,
@@ -75,6 +80,8 @@ impl TlsFailureReason {
         Self::BadCertificate,
         Self::CertificateRequired,
         Self::NoApplicationProtocol,
+        Self::ServerNameMissing,
+        Self::ServerNameUnknown,
         Self::NotTls,
         Self::DecryptError,
         Self::PeerAlert,
@@ -99,6 +106,8 @@ impl TlsFailureReason {
             Self::BadCertificate => "bad_certificate",
             Self::CertificateRequired => "certificate_required",
             Self::NoApplicationProtocol => "no_application_protocol",
+            Self::ServerNameMissing => "server_name_missing",
+            Self::ServerNameUnknown => "server_name_unknown",
             Self::NotTls => "not_tls",
             Self::DecryptError => "decrypt_error",
             Self::PeerAlert => "peer_alert",
@@ -119,7 +128,9 @@ impl From<&Error> for TlsFailure {
         Self {
             reason: reason(error),
             alert: alert_of(error),
-            message: error.to_string(),
+            // rustls says "other error" before what is ours to say.
+            message: ServerNameRefusal::of(error)
+                .map_or_else(|| error.to_string(), ToString::to_string),
         }
     }
 }
@@ -156,6 +167,11 @@ fn reason(error: &Error) -> TlsFailureReason {
         Error::NoApplicationProtocol => TlsFailureReason::NoApplicationProtocol,
         Error::DecryptError => TlsFailureReason::DecryptError,
         Error::InvalidCertRevocationList(_) => TlsFailureReason::Revoked,
+        Error::Other(_) => match ServerNameRefusal::of(error) {
+            Some(ServerNameRefusal::Missing) => TlsFailureReason::ServerNameMissing,
+            Some(ServerNameRefusal::Unknown(_)) => TlsFailureReason::ServerNameUnknown,
+            None => TlsFailureReason::Internal,
+        },
         _ => TlsFailureReason::Internal,
     }
 }

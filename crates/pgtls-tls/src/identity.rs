@@ -1,17 +1,24 @@
-//! [`Identity`]: a certificate chain with its private key, loaded from two PEM files and known to belong together.
+//! [`Identity`]: a certificate chain with its private key, loaded from two PEM files and known to belong together, and the OCSP
+//! response about it, if there is one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::SignatureAlgorithm;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 use crate::config_key as keys;
+use crate::encrypted_key::{KeyDecryptionError, decrypt};
 use crate::error::TlsConfigError;
+use crate::identity_error::IdentityError;
 use crate::leaf::{LeafInfo, parse};
-use crate::pem_file::{read_certificates, read_private_key};
+use crate::ocsp::Staple;
+use crate::passphrase_command::passphrase;
+use crate::pem_file::{KeySection, read_certificates, read_private_key};
 
 /// A certificate chain and its private key.
 #[derive(Debug, Clone)]
@@ -22,6 +29,28 @@ pub struct Identity {
     pub leaf: LeafInfo,
     /// The chain and key as rustls takes them.
     pub certified_key: Arc<CertifiedKey>,
+    /// The OCSP response about the leaf.
+    pub staple: Option<Staple>,
+}
+
+/// The files of one identity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdentityFiles<'a> {
+    /// PEM, the leaf first.
+    pub(crate) certificate: &'a Path,
+    /// PEM.
+    pub(crate) key: &'a Path,
+    /// An OCSP response in DER.
+    pub(crate) staple: Option<&'a Path>,
+}
+
+/// What opens an encrypted key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unlock<'a> {
+    /// Nothing: there is no key for it on this side.
+    Never,
+    /// The listener's `ssl_passphrase_command`, if it is set.
+    Listener(Option<&'a str>),
 }
 
 /// Where an identity is configured: the keys its errors name.
@@ -54,8 +83,24 @@ impl Identity {
         key_file: &Path,
         provider: &CryptoProvider,
     ) -> Result<Self, Vec<TlsConfigError>> {
+        let files = IdentityFiles {
+            certificate: certificate_file,
+            key: key_file,
+            staple: None,
+        };
+        Self::load_from(keys, files, Unlock::Never, provider)
+    }
+
+    /// Loads every file, opening an encrypted key with `unlock`; every problem of all of them at once.
+    pub(crate) fn load_from(
+        keys: IdentityKeys,
+        files: IdentityFiles<'_>,
+        unlock: Unlock<'_>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, Vec<TlsConfigError>> {
+        let (certificate_file, key_file) = (files.certificate, files.key);
         let chain = read_chain(keys.certificate, certificate_file);
-        let signing_key = read_signing_key(keys.private_key, key_file, provider);
+        let signing_key = read_signing_key(keys.private_key, key_file, unlock, provider);
         let (chain, leaf, signing_key) = match (chain, signing_key) {
             (Ok((chain, leaf)), Ok(signing_key)) => (chain, leaf, signing_key),
             (chain, signing_key) => {
@@ -70,10 +115,12 @@ impl Identity {
                 hint: mismatch_hint(&signing_key, &chain),
             }]);
         }
+        let staple = files.staple.map(|path| read_staple(path, &chain));
         Ok(Self {
             file: certificate_file.to_owned(),
             leaf,
             certified_key: Arc::new(CertifiedKey::new(chain, signing_key)),
+            staple: staple.transpose().map_err(|error| vec![error])?,
         })
     }
 
@@ -110,17 +157,65 @@ fn read_chain(key: &'static str, path: &Path) -> Result<ChainAndLeaf, TlsConfigE
 fn read_signing_key(
     key: &'static str,
     path: &Path,
+    unlock: Unlock<'_>,
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn SigningKey>, TlsConfigError> {
-    let private_key = read_private_key(key, path)?;
-    provider
-        .key_provider
-        .load_private_key(private_key)
-        .map_err(|error| TlsConfigError::KeyUnsupported {
-            key,
-            path: path.to_owned(),
-            detail: error.to_string(),
-        })
+    let unsupported = |error: rustls::Error| TlsConfigError::KeyUnsupported {
+        key,
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
+    match read_private_key(key, path)? {
+        KeySection::Plain(private_key) => provider
+            .key_provider
+            .load_private_key(private_key)
+            .map_err(unsupported),
+        KeySection::Encrypted(encrypted) => {
+            let decrypted = unlock.open(key, path, encrypted.as_deref())?;
+            // Borrowed, so that the only copy is the one that is wiped.
+            let private_key = PrivatePkcs8KeyDer::from(decrypted.as_slice());
+            any_supported_type(&private_key.into()).map_err(unsupported)
+        }
+    }
+}
+
+impl Unlock<'_> {
+    /// Decrypts a key's PKCS#8 structure; `None` stands for OpenSSL's own, older form.
+    fn open(
+        self,
+        key: &'static str,
+        path: &Path,
+        encrypted: Option<&[u8]>,
+    ) -> Result<Zeroizing<Vec<u8>>, TlsConfigError> {
+        let path = path.to_owned();
+        let command = match self {
+            Self::Never => return Err(TlsConfigError::KeyEncrypted { key, path }),
+            Self::Listener(None) => {
+                return Err(IdentityError::PassphraseCommandMissing { key, path }.into());
+            }
+            Self::Listener(Some(command)) => command,
+        };
+        let refused = |source| {
+            let path = path.clone();
+            IdentityError::KeyDecryption { key, path, source }
+        };
+        let encrypted = encrypted.ok_or_else(|| refused(KeyDecryptionError::Unsupported))?;
+        let passphrase =
+            passphrase(command, &path).map_err(|source| IdentityError::PassphraseCommand {
+                key: keys::LISTENER_PASSPHRASE_COMMAND,
+                path: path.clone(),
+                source,
+            })?;
+        Ok(decrypt(encrypted, &passphrase).map_err(refused)?)
+    }
+}
+
+fn read_staple(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Staple, TlsConfigError> {
+    Staple::read(path, chain).map_err(|source| {
+        let path = path.to_owned();
+        let key = keys::LISTENER_OCSP;
+        IdentityError::Staple { key, path, source }.into()
+    })
 }
 
 /// Whether `certificate` holds the public half of `signing_key`; X.509 version 1 is fine, unlike with rustls' own check.

@@ -11,6 +11,7 @@ use rustls::unbuffered::{
 use rustls::{CommonState, Error};
 
 use crate::buffer::Buffer;
+use crate::client_hello::take_refusal;
 
 /// What to send in the same call that processes input.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,13 @@ impl TlsConnectionOps for UnbufferedServerConnection {
         plaintext: &mut Buffer,
         outgoing: &mut Buffer,
     ) -> Result<Driven, Error> {
-        drive(&mut **self, incoming, write, plaintext, outgoing)
+        drive(&mut **self, incoming, write, plaintext, outgoing).map_err(|error| {
+            // Why the resolver gave nothing is told here; rustls knows only that it did.
+            take_refusal().map_or(error, |refusal| {
+                refusal.correct_alert(outgoing.filled_mut());
+                refusal.into_error()
+            })
+        })
     }
 
     fn state(&self) -> &CommonState {

@@ -13,6 +13,14 @@ pub struct ListenerTlsOptions {
     pub cert_files: Vec<PathBuf>,
     /// `ssl_key_file`: PEM private keys (PKCS#8, PKCS#1 or SEC1).
     pub key_files: Vec<PathBuf>,
+    /// `ssl_ocsp_file`: OCSP responses in DER; paired by index with `cert_files`, or none.
+    pub ocsp_files: Vec<PathBuf>,
+    /// `ssl_passphrase_command`: prints the passphrase of encrypted keys.
+    pub passphrase_command: Option<String>,
+    /// `[[proxy.listener.host]]`: identities of their own for some server names.
+    pub hosts: Vec<HostTlsOptions>,
+    /// `no_sni`.
+    pub no_server_name: NoServerName,
     /// `ssl_ca_file`: the authorities client certificates must chain to.
     pub ca_file: Option<PathBuf>,
     /// Whether a client certificate is asked for.
@@ -27,6 +35,31 @@ pub struct ListenerTlsOptions {
     pub groups: Vec<String>,
     /// `alpn`: the protocols accepted; empty turns the check off.
     pub alpn: Vec<String>,
+}
+
+/// One row of `[[proxy.listener.host]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostTlsOptions {
+    /// `hostname`: exact, or `*.x` for one label below `x`; the first of two rows with one name counts.
+    pub hostnames: Vec<String>,
+    /// `ssl_cert_file`, as the listener's.
+    pub cert_files: Vec<PathBuf>,
+    /// `ssl_key_file`, as the listener's.
+    pub key_files: Vec<PathBuf>,
+    /// `ssl_ocsp_file`, as the listener's.
+    pub ocsp_files: Vec<PathBuf>,
+    /// `backend`: for whoever chooses the backend; TLS itself has no use for it.
+    pub backend: Option<String>,
+}
+
+/// What a ClientHello without server name (SNI) is answered with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NoServerName {
+    /// The listener's own identity.
+    #[default]
+    Default,
+    /// An alert.
+    Refuse,
 }
 
 /// Whether a listener asks its clients for a certificate.

@@ -7,9 +7,12 @@ use std::io::Read;
 use std::path::Path;
 
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 use crate::error::TlsConfigError;
+
+const ENCRYPTED_LABEL: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
 
 /// Reads every certificate of a PEM file, in the file's order; never empty.
 pub(crate) fn read_certificates(
@@ -29,21 +32,29 @@ pub(crate) fn read_certificates(
     Ok(certificates)
 }
 
-/// Reads the first private key (PKCS#8, PKCS#1 or SEC1) of a PEM file that only its owner may read.
+/// A private key as it stands in a PEM file.
+pub(crate) enum KeySection {
+    /// PKCS#8, PKCS#1 or SEC1.
+    Plain(PrivateKeyDer<'static>),
+    /// PKCS#8's `EncryptedPrivateKeyInfo`; `None` is OpenSSL's own, older form with a `Proc-Type` header.
+    Encrypted(Option<Vec<u8>>),
+}
+
+/// Reads the first private key of a PEM file that only its owner may read.
 pub(crate) fn read_private_key(
     key: &'static str,
     path: &Path,
-) -> Result<PrivateKeyDer<'static>, TlsConfigError> {
+) -> Result<KeySection, TlsConfigError> {
     let (metadata, text) = read(key, path)?;
     check_permissions(key, path, &metadata)?;
     if is_encrypted(&text) {
-        return Err(TlsConfigError::KeyEncrypted {
-            key,
-            path: path.to_owned(),
-        });
+        return read_encrypted(&text)
+            .map(KeySection::Encrypted)
+            .map_err(|error| malformed(key, path, &error));
     }
+    let text = Zeroizing::new(text);
     match PrivateKeyDer::from_pem_slice(&text) {
-        Ok(private_key) => Ok(private_key),
+        Ok(private_key) => Ok(KeySection::Plain(private_key)),
         Err(pem::Error::NoItemsFound) => Err(TlsConfigError::NoPrivateKey {
             key,
             path: path.to_owned(),
@@ -83,8 +94,21 @@ fn malformed(key: &'static str, path: &Path, error: &pem::Error) -> TlsConfigErr
 
 /// Both ways to encrypt a PEM key: PKCS#8's own label, and the older `Proc-Type` header.
 fn is_encrypted(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+    contains(text, ENCRYPTED_LABEL) || contains(text, b"Proc-Type: 4,ENCRYPTED")
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// The structure under PKCS#8's label. The PEM reader doesn't know that label, so it is shown the one of a plain key.
+fn read_encrypted(text: &[u8]) -> Result<Option<Vec<u8>>, pem::Error> {
+    if !contains(text, ENCRYPTED_LABEL) {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(text).replace("ENCRYPTED PRIVATE KEY", "PRIVATE KEY");
+    let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())?;
+    Ok(Some(key.secret_pkcs8_der().to_vec()))
 }
 
 /// `PostgreSQL`'s rule (libpq-ssl, "Client Certificates"): 0600 or less, or 0640 or less when root owns the file.

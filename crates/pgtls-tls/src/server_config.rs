@@ -1,8 +1,8 @@
 //! From a listener's options to a `rustls::ServerConfig`.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use rustls::compress::CompressionCache;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::CertificateDer;
@@ -10,11 +10,12 @@ use rustls_pki_types::CertificateDer;
 use crate::chain::Roots;
 use crate::config_key as keys;
 use crate::error::TlsConfigError;
-use crate::identity::{Identity, IdentityKeys};
+use crate::identity::Identity;
 use crate::leaf::LeafInfo;
+use crate::listener_identities::ListenerIdentities;
 use crate::options::{ClientCertificate, ListenerTlsOptions};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
-use crate::sni_resolver::SniResolver;
+use crate::sni_resolver::{AsIfNamed, SniResolver};
 use crate::verifier::ClientVerifier;
 
 /// What a listener needs to accept TLS; cheap to clone.
@@ -22,17 +23,22 @@ use crate::verifier::ClientVerifier;
 pub struct ServerTls {
     /// Shared by every connection accepted under it.
     pub config: Arc<ServerConfig>,
-    /// The leaves as DER, in the order configured; channel binding compares with them.
+    /// The leaves as DER, in the order configured: the listener's own, then its rows'.
     pub leaves: Arc<[CertificateDer<'static>]>,
     /// The leaves described, in the same order.
     pub leaf_infos: Arc<[LeafInfo]>,
+    resolver: Arc<SniResolver>,
 }
 
 impl ServerTls {
     /// The same with other protocols, and with the identity it has for another server name; none keeps what it has.
     #[must_use]
-    pub fn answering(&self, _server_name: Option<&str>, alpn: Option<Vec<String>>) -> Self {
+    pub fn answering(&self, server_name: Option<String>, alpn: Option<Vec<String>>) -> Self {
         let mut config = ServerConfig::clone(&self.config);
+        if let Some(server_name) = server_name {
+            let resolver = Arc::clone(&self.resolver);
+            config.cert_resolver = Arc::new(AsIfNamed::new(server_name, resolver));
+        }
         if let Some(alpn) = alpn {
             config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
         }
@@ -60,14 +66,18 @@ pub(crate) fn first(problems: Vec<TlsConfigError>) -> TlsConfigError {
 /// Builds the configuration, or collects every problem; the identities that could be loaded come either way.
 pub(crate) fn assemble(
     options: &ListenerTlsOptions,
-) -> (Vec<Identity>, Result<ServerTls, Vec<TlsConfigError>>) {
+) -> (ListenerIdentities, Result<ServerTls, Vec<TlsConfigError>>) {
     let mut problems = Vec::new();
     let policy = resolve_policy(options, &mut problems);
-    let identities = load_identities(options, &policy, &mut problems);
+    let identities = ListenerIdentities::load(options, &policy.provider, &mut problems);
     let verifier = client_verifier(options, &policy, &mut problems);
     problems.extend(options.alpn.iter().filter_map(|name| invalid_alpn(name)));
     if problems.is_empty() {
-        problems.extend(unusable_suites(&policy, &identities));
+        problems.extend(
+            identities
+                .sets()
+                .find_map(|set| unusable_suites(&policy, set)),
+        );
     }
     if !problems.is_empty() {
         return (identities, Err(problems));
@@ -89,41 +99,6 @@ fn resolve_policy(options: &ListenerTlsOptions, problems: &mut Vec<TlsConfigErro
         problems.extend(found);
         Policy::default()
     })
-}
-
-fn load_identities(
-    options: &ListenerTlsOptions,
-    policy: &Policy,
-    problems: &mut Vec<TlsConfigError>,
-) -> Vec<Identity> {
-    let (certificates, keys) = (&options.cert_files, &options.key_files);
-    if certificates.is_empty() && keys.is_empty() {
-        problems.push(TlsConfigError::CertificateMissing {
-            key: keys::LISTENER_CERT,
-        });
-    } else if certificates.len() != keys.len() {
-        problems.push(TlsConfigError::FilesUnpaired {
-            key: if certificates.len() > keys.len() {
-                keys::LISTENER_KEY
-            } else {
-                keys::LISTENER_CERT
-            },
-            certificates: certificates.len(),
-            keys: keys.len(),
-        });
-    }
-    let mut identities = Vec::new();
-    for (certificate, key) in certificates.iter().zip(keys) {
-        match load(certificate, key, policy) {
-            Ok(identity) => identities.push(identity),
-            Err(found) => problems.extend(found),
-        }
-    }
-    identities
-}
-
-fn load(certificate: &Path, key: &Path, policy: &Policy) -> Result<Identity, Vec<TlsConfigError>> {
-    Identity::load(IdentityKeys::LISTENER, certificate, key, &policy.provider)
 }
 
 /// `None` when no client certificate is asked for, or when nothing can verify it (a problem then).
@@ -208,15 +183,10 @@ fn algorithm_name(algorithm: SignatureAlgorithm) -> &'static str {
 fn finish(
     options: &ListenerTlsOptions,
     policy: &Policy,
-    identities: &[Identity],
+    identities: &ListenerIdentities,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerTls, TlsConfigError> {
-    let resolver = SniResolver::new(
-        identities
-            .iter()
-            .map(|identity| Arc::clone(&identity.certified_key))
-            .collect(),
-    );
+    let resolver = Arc::new(identities.resolver(options));
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&policy.provider))
         .with_protocol_versions(&policy.versions)
         .map_err(|source| TlsConfigError::Refused {
@@ -224,7 +194,7 @@ fn finish(
             source,
         })?
         .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
-        .with_cert_resolver(Arc::new(resolver));
+        .with_cert_resolver(Arc::<SniResolver>::clone(&resolver));
     config.alpn_protocols = options
         .alpn
         .iter()
@@ -236,16 +206,25 @@ fn finish(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    compress_certificates(&mut config, identities);
     Ok(ServerTls {
         config: Arc::new(config),
         leaves: identities
             .iter()
-            .filter_map(Identity::leaf_der)
+            .filter_map(|(_, identity)| identity.leaf_der())
             .cloned()
             .collect(),
         leaf_infos: identities
             .iter()
-            .map(|identity| identity.leaf.clone())
+            .map(|(_, identity)| identity.leaf.clone())
             .collect(),
+        resolver,
     })
+}
+
+/// RFC 8879 for clients that ask for it (ADR 0010). Each chain is compressed once: one place in the cache for every identity with and
+/// without its staple. A client's own certificate is not asked for in that form: it would be inflated before anybody is trusted.
+fn compress_certificates(config: &mut ServerConfig, identities: &ListenerIdentities) {
+    config.cert_compression_cache = Arc::new(CompressionCache::new(2 * identities.iter().count()));
+    config.cert_decompressors = Vec::new();
 }

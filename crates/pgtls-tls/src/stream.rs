@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use rustls::Error;
 
 use crate::buffer::Buffer;
-use crate::client_hello::take_server_name;
+use crate::client_hello::{AnsweredHello, take_answered_hello};
 use crate::ops::TlsConnectionOps;
 use crate::session::{SessionError, SharedSession};
 use crate::socket_source::ClientSocketSource;
@@ -65,7 +65,8 @@ pub struct TlsScratch {
 pub struct TlsStream<C: TlsConnectionOps, S> {
     session: SharedSession<C>,
     socket: S,
-    server_name: Option<String>,
+    /// Boxed: a session has no use for it any more.
+    hello: Option<Box<AnsweredHello>>,
 }
 
 impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
@@ -74,7 +75,7 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         Self {
             session: SharedSession::new(tls, received),
             socket,
-            server_name: None,
+            hello: None,
         }
     }
 
@@ -96,9 +97,9 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         &self.socket
     }
 
-    /// The server name (SNI) of the client's hello, once; none on the side that dials.
-    pub fn take_server_name(&mut self) -> Option<String> {
-        self.server_name.take()
+    /// The client's hello and the identity it was answered with, once; none on the side that dials.
+    pub fn take_answered_hello(&mut self) -> Option<AnsweredHello> {
+        self.hello.take().map(|hello| *hello)
     }
 
     /// Whether ciphertext waits for the kernel.
@@ -114,8 +115,8 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
     ) -> Poll<Result<(), SessionError>> {
         let result = self.poll_handshake_steps(cx, scratch);
         // The slot is this thread's: it must be empty before another connection's handshake is driven.
-        if let Some(name) = take_server_name() {
-            self.server_name = Some(name);
+        if let Some(hello) = take_answered_hello() {
+            self.hello = Some(Box::new(hello));
         }
         result
     }

@@ -50,7 +50,7 @@ pub(crate) async fn about_client_hello(
         ClientHelloProgress::Incomplete | ClientHelloProgress::Invalid => Answer::Accept,
     };
     let tls = match answer {
-        Answer::Identity { server_name, alpn } => Some(tls.answering(server_name.as_deref(), alpn)),
+        Answer::Identity { server_name, alpn } => Some(tls.answering(server_name, alpn)),
         Answer::Accept | Answer::Backend(_) => None,
         Answer::Refuse(reason) => return Err(denied(greeting, &reason, context)),
     };
@@ -201,6 +201,12 @@ fn refused(fault: FaultSide, hook: &str, reason: &str) -> Ending {
         "connection not permitted",
         Some("A rule of the proxy in front of the server refused it; its log tells which."),
     )
+}
+
+/// The route hook's fault.
+pub(crate) fn no_backend_named(name: &str) -> Ending {
+    let reason = format!("it named \"{name}\", which is none of proxy.backends");
+    refused(FaultSide::Proxy, "route", &reason)
 }
 
 fn certificate(tls: &TlsSummary) -> Option<PeerCertificate> {

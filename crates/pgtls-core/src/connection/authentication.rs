@@ -8,8 +8,7 @@ use pgtls_wire::{
     sasl_initial_response_mechanism, tag,
 };
 
-use crate::connection::cancel::{CancelEntry, CancelKey, CancelRegistry};
-use crate::connection::connect::Target;
+use crate::connection::cancel::{CancelEntry, CancelKey, CancelPlace, CancelRegistry};
 use crate::connection::ending::Ending;
 use crate::connection::watch::{Step, Watch};
 use crate::report::{CloseReason, FaultSide};
@@ -22,7 +21,7 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub(crate) struct Authentication<'a> {
     registry: &'a CancelRegistry,
     route: &'a Route,
-    target: &'a Target,
+    place: CancelPlace,
     has_channel_binding_conflict: bool,
     /// The beginning of a message from the backend; it was forwarded already. None once the stream is not framed: a server
     /// that cannot fork says so in the words of protocol 2.
@@ -41,13 +40,13 @@ impl<'a> Authentication<'a> {
     pub(crate) fn new(
         registry: &'a CancelRegistry,
         route: &'a Route,
-        target: &'a Target,
+        place: CancelPlace,
         has_channel_binding_conflict: bool,
     ) -> Self {
         Self {
             registry,
             route,
-            target,
+            place,
             has_channel_binding_conflict,
             from_backend: Some(Vec::new()),
             from_client: None,
@@ -64,7 +63,7 @@ impl<'a> Authentication<'a> {
             tag::BACKEND_KEY_DATA => {
                 if let Some(key) = BackendKeyData::parse(body) {
                     let key = CancelKey::new(self.route, key.process_id, key.secret_key);
-                    self.cancel_entry = Some(self.registry.note(key, self.target.clone()));
+                    self.cancel_entry = Some(self.registry.note(key, self.place.clone()));
                 }
             }
             tag::AUTHENTICATION if self.has_channel_binding_conflict => {

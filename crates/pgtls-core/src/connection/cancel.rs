@@ -1,7 +1,7 @@
 //! CancelRequests: which session a key belongs to, and the one-packet connection that forwards the request.
 //!
 //! A CancelRequest carries nothing but a process id and a secret key. The key is noted when the backend tells it to its client;
-//! an unknown key is forwarded to each address of the route, since another instance may have served the session.
+//! an unknown key is forwarded to each address of each backend of the route, since another instance may have served the session.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use pgtls_wire::encode_cancel_request;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
+use crate::backends::Backends;
 use crate::connection::connect::{Link, Target, connect_backend, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
@@ -42,10 +43,17 @@ impl CancelKey {
     }
 }
 
+/// Where a session is served: a CancelRequest goes to the same address, in the same backend's mode.
+#[derive(Clone, Debug)]
+pub(crate) struct CancelPlace {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) target: Target,
+}
+
 /// Which backend serves which key. The lock is held for one look-up or change of the map.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CancelRegistry {
-    targets: Arc<Mutex<HashMap<CancelKey, Target>>>,
+    places: Arc<Mutex<HashMap<CancelKey, CancelPlace>>>,
 }
 
 /// A key in the registry for as long as this lives.
@@ -57,20 +65,20 @@ pub(crate) struct CancelEntry {
 
 impl CancelRegistry {
     /// Notes where `key` leads, until the entry is dropped.
-    pub(crate) fn note(&self, key: CancelKey, target: Target) -> CancelEntry {
-        self.lock().insert(key.clone(), target);
+    pub(crate) fn note(&self, key: CancelKey, place: CancelPlace) -> CancelEntry {
+        self.lock().insert(key.clone(), place);
         CancelEntry {
             registry: self.clone(),
             key,
         }
     }
 
-    fn find(&self, key: &CancelKey) -> Option<Target> {
+    fn find(&self, key: &CancelKey) -> Option<CancelPlace> {
         self.lock().get(key).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CancelKey, Target>> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CancelKey, CancelPlace>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,8 +97,8 @@ pub(crate) async fn forward_cancel(
 ) -> Ending {
     let packet = encode_cancel_request(key.process_id, &key.secret_key);
     let result = match registry.find(key) {
-        Some(target) => send_to_target(&route.backend, &target, &packet, scratch).await,
-        None => send_to_all(&route.backend, &packet, scratch).await,
+        Some(place) => send_to_place(&place, &packet, scratch).await,
+        None => send_to_all(&route.backends, &packet, scratch).await,
     };
     match result {
         Ok(()) => Ending::quiet(CloseReason::CancelForwarded),
@@ -104,9 +112,8 @@ pub(crate) async fn forward_cancel(
     }
 }
 
-async fn send_to_target(
-    backend: &Backend,
-    target: &Target,
+async fn send_to_place(
+    CancelPlace { backend, target }: &CancelPlace,
     packet: &[u8],
     scratch: &RefCell<Scratch>,
 ) -> Result<(), Ending> {
@@ -114,14 +121,18 @@ async fn send_to_target(
     send_packet(&link, packet, scratch).await
 }
 
-/// The key is unknown here: every address of the route gets the request, and one success is enough.
+/// The key is unknown here: every address of every backend gets the request, and one success is enough.
 async fn send_to_all(
-    backend: &Backend,
+    backends: &Backends,
     packet: &[u8],
     scratch: &RefCell<Scratch>,
 ) -> Result<(), Ending> {
     let mut result = Err(Ending::quiet(CloseReason::CancelFailed));
-    for address in backend.addresses.iter().take(MAX_TARGETS) {
+    let addresses = backends.iter().flat_map(|backend| {
+        let addresses = backend.addresses.iter();
+        addresses.map(move |address| (backend, address))
+    });
+    for (backend, address) in addresses.take(MAX_TARGETS) {
         let sent = match connect_backend(backend, std::slice::from_ref(address), scratch).await {
             Ok(link) => send_packet(&link, packet, scratch).await,
             Err(ending) => Err(ending),

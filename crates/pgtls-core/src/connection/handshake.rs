@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 
+use pgtls_tls::client_hello::ServedIdentity;
 use pgtls_tls::endpoint::{ClientFacing, accept};
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::server_config::ServerTls;
@@ -31,6 +32,8 @@ pub(crate) struct Client {
     /// None without TLS.
     pub(crate) tls: Option<TlsSummary>,
     pub(crate) sni: Option<String>,
+    /// The identity it was shown; none without TLS.
+    pub(crate) shown: Option<ServedIdentity>,
 }
 
 /// A client whose handshake failed; what it has to be told (an alert) may still wait in its outbox.
@@ -58,6 +61,7 @@ pub(crate) async fn accept_client(
                 peer,
                 tls: None,
                 sni: None,
+                shown: None,
             })
         }
         (ClientEncryption::Negotiated | ClientEncryption::Direct, Some(tls)) => {
@@ -89,7 +93,9 @@ async fn shake_hands(
     scratch: &RefCell<Scratch>,
 ) -> Result<Client, Box<FailedClient>> {
     let result = poll_fn(|cx| stream.poll_handshake(cx, &mut scratch.borrow_mut().tls)).await;
-    let sni = stream.take_server_name();
+    let (sni, shown) = stream
+        .take_answered_hello()
+        .map_or((None, None), |hello| (hello.server_name, hello.identity));
     let summary = result
         .and_then(|()| Ok(TlsSummary::of(stream.session().lock()?.tls().state())))
         .map_err(|error| handshake_failed(&error))
@@ -107,6 +113,7 @@ async fn shake_hands(
             peer,
             tls: Some(summary),
             sni,
+            shown,
         }),
         Err(ending) => Err(Box::new(FailedClient { peer, sni, ending })),
     }

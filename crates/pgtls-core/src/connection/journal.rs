@@ -52,6 +52,7 @@ impl Journal {
             route_id: adopted.route.id,
             client_addr: adopted.peer,
             listener_addr: adopted.local_address,
+            backend: None,
             backend_addr: None,
             sni: None,
             user: None,

@@ -9,9 +9,12 @@ use pgtls_wire::{MessageWalk, SqlState};
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::connection::ask::{about_backend, about_client, about_client_hello, about_route};
+use crate::backends::Wish;
+use crate::connection::ask::{
+    about_backend, about_client, about_client_hello, about_route, no_backend_named,
+};
 use crate::connection::authentication::Authentication;
-use crate::connection::cancel::{CancelEntry, CancelKey, forward_cancel};
+use crate::connection::cancel::{CancelEntry, CancelKey, CancelPlace, forward_cancel};
 use crate::connection::close::{close_client, close_told};
 use crate::connection::connect::{Link, connect_backend};
 use crate::connection::ending::Ending;
@@ -202,28 +205,40 @@ async fn answer(
     #[cfg(feature = "fault-injection")]
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
-    let chosen = about_route(client, &startup, context, journal);
-    let chosen = unless(signals, chosen).await?;
-    let backend = backend_named(chosen.as_deref(), journal.route())?;
-    let connecting = connect_backend(backend, &backend.addresses, context.scratch);
+    let named = unless(signals, about_route(client, &startup, context, journal)).await?;
+    let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
+    let connecting = connect_backend(&backend, &backend.addresses, context.scratch);
     let link = unless(signals, connecting).await?;
-    authenticate(client, link, &startup, context, journal, signals).await
+    let served = Served { backend, link };
+    authenticate(client, served, &startup, context, journal, signals).await
 }
 
-fn backend_named<'r>(name: Option<&str>, route: &'r Route) -> Result<&'r Backend, Ending> {
-    let Some(name) = name else {
-        return Ok(&route.backend);
+/// Which of the route's backends the session goes to: the one that a hook named, or the configured one. The report is told its name.
+fn choose_backend(
+    named: Option<&str>,
+    client: &Client,
+    startup: &Startup,
+    journal: &mut Journal,
+) -> Result<Arc<Backend>, Ending> {
+    let backends = &journal.route().backends;
+    let wish = Wish {
+        host: client.shown.as_ref().and_then(|shown| shown.host),
+        user: startup.user.as_deref(),
+        database: startup.database.as_deref(),
     };
-    Err(Ending::by(
-        FaultSide::Proxy,
-        CloseReason::HookRefused,
-        format!("the route hook named \"{name}\", which is none of proxy.backends"),
-    )
-    .telling(
-        SqlState::InvalidAuthorization,
-        "connection not permitted",
-        None,
-    ))
+    let chosen = named.map_or_else(
+        || Ok(backends.choose(wish)),
+        |name| backends.named(name).ok_or_else(|| no_backend_named(name)),
+    )?;
+    let (name, backend) = (chosen.name.clone(), Arc::clone(&chosen.backend));
+    journal.note(|report| report.backend = name);
+    Ok(backend)
+}
+
+/// A backend, and the connection to it that this session got.
+struct Served {
+    backend: Arc<Backend>,
+    link: Link,
 }
 
 /// A phase, unless the session shall end first.
@@ -269,7 +284,7 @@ fn check_admission(client: &Client, is_over_limit: bool, route: &Route) -> Resul
 /// Sends the startup packet and relays until ReadyForQuery.
 async fn authenticate(
     client: &Client,
-    link: Link,
+    Served { backend, link }: Served,
     startup: &Startup,
     context: Context<'_>,
     journal: &mut Journal,
@@ -284,8 +299,12 @@ async fn authenticate(
     }
     unless(signals, about_backend(&link, context, journal)).await?;
     let route = Arc::clone(journal.route());
-    let conflict = has_channel_binding_conflict(client, &link, &route);
-    let mut watch = Authentication::new(&context.shared.cancels, &route, &link.target, conflict);
+    let conflict = has_channel_binding_conflict(client, &link);
+    let place = CancelPlace {
+        backend,
+        target: link.target.clone(),
+    };
+    let mut watch = Authentication::new(&context.shared.cancels, &route, place, conflict);
     let activity = Activity::default();
     let mut relay = Relay::new(
         &client.peer,
@@ -309,16 +328,14 @@ async fn authenticate(
     }
 }
 
-/// With TLS on both legs and another certificate than the backend's, SCRAM-SHA-256-PLUS cannot succeed.
-fn has_channel_binding_conflict(client: &Client, link: &Link, route: &Route) -> bool {
+/// With TLS on both legs and another certificate shown to the client than the backend's, SCRAM-SHA-256-PLUS cannot succeed.
+fn has_channel_binding_conflict(client: &Client, link: &Link) -> bool {
     let backend_leaf = link
         .tls
         .as_ref()
         .and_then(|tls| tls.peer_certificate.as_deref());
-    match (&client.tls, backend_leaf, &route.listener_tls) {
-        (Some(_), Some(leaf), Some(listener)) => {
-            !listener.leaves.iter().any(|ours| ours.as_ref() == leaf)
-        }
+    match (&client.shown, backend_leaf) {
+        (Some(shown), Some(leaf)) => shown.leaf().is_none_or(|ours| ours.as_ref() != leaf),
         _ => false,
     }
 }

@@ -11,6 +11,7 @@
 mod adopt;
 mod authentication;
 mod cancel;
+mod choice;
 mod close;
 mod connect;
 mod drain;

@@ -115,6 +115,8 @@ impl Pki {
                     keepalive: KeepaliveOptions::default(),
                 },
                 hooks: HookSet::default(),
+                backends: Vec::new(),
+                rules: Vec::new(),
             }],
         }
     }

@@ -10,9 +10,14 @@
 mod alpn;
 mod backend_verification;
 mod broken_peers;
+mod chains;
 mod client_certificates;
 mod configuration_errors;
+mod encrypted_keys;
+mod hosts;
 mod identities;
+mod observer;
+mod stapling;
 mod support;
 mod version_one_certificates;
 mod versions_and_ciphers;

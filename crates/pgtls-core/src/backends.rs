@@ -1,0 +1,230 @@
+//! [`Backends`]: all backends of a route, and which of them a session goes to.
+//!
+//! The row of `[[proxy.listener.host]]` that the client's server name (SNI) picked decides first, if it names a backend; then the
+//! first `[[proxy.route]]` that matches the startup packet; then `[proxy.backend]`.
+
+use std::sync::Arc;
+
+use pgtls_tls::config_key::{self as keys, Table};
+use pgtls_tls::error::TlsConfigError;
+use pgtls_tls::identity_error::IdentityError;
+
+use crate::backend::Backend;
+use crate::options::{RouteOptions, RouteRule};
+
+/// A backend with the name it is configured under.
+#[derive(Debug)]
+pub(crate) struct NamedBackend {
+    /// None for `[proxy.backend]`.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) backend: Arc<Backend>,
+}
+
+/// What the choice depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// The row of `[[proxy.listener.host]]` whose identity the client was shown.
+    pub(crate) host: Option<usize>,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) database: Option<&'a str>,
+}
+
+/// The backends of a route.
+#[derive(Debug)]
+pub(crate) struct Backends {
+    default: NamedBackend,
+    named: Vec<NamedBackend>,
+    /// By row of `[[proxy.listener.host]]`: a place in `named`.
+    by_host: Vec<Option<usize>>,
+    rules: Vec<Rule>,
+}
+
+/// One `[[proxy.route]]`.
+#[derive(Debug)]
+struct Rule {
+    user: Option<String>,
+    database: Option<String>,
+    /// A place in `named`.
+    backend: usize,
+}
+
+impl Backends {
+    /// Loads what TLS towards each backend needs, and finds the backends that rows and rules name.
+    pub(crate) fn build(options: &RouteOptions) -> Result<Self, TlsConfigError> {
+        let default = NamedBackend {
+            name: None,
+            backend: Arc::new(Backend::build(&options.backend)?),
+        };
+        let mut named = Vec::with_capacity(options.backends.len());
+        for (name, options) in &options.backends {
+            let backend = Backend::build(options)
+                .map_err(|error| error.within(Table::Backend(name.clone())))?;
+            named.push(NamedBackend {
+                name: Some(name.as_str().into()),
+                backend: Arc::new(backend),
+            });
+        }
+        let place = |name: &str, key, table| {
+            let found = named
+                .iter()
+                .position(|one| one.name.as_deref() == Some(name));
+            found.ok_or_else(|| unknown(name, key).within(table))
+        };
+        let hosts = options.listener.tls.iter().flat_map(|tls| &tls.hosts);
+        let by_host = hosts.enumerate().map(|(row, host)| {
+            let name = host.backend.as_deref();
+            name.map(|name| place(name, keys::HOST_BACKEND, Table::Host(row)))
+                .transpose()
+        });
+        let by_host = by_host.collect::<Result<_, _>>()?;
+        let rules = options.rules.iter().enumerate().map(|(row, rule)| {
+            let backend = place(&rule.backend, keys::ROUTE_BACKEND, Table::Route(row))?;
+            Ok(Rule::new(rule, backend))
+        });
+        let rules = rules.collect::<Result<_, TlsConfigError>>()?;
+        Ok(Self {
+            default,
+            named,
+            by_host,
+            rules,
+        })
+    }
+
+    /// Where a session goes.
+    pub(crate) fn choose(&self, wish: Wish<'_>) -> &NamedBackend {
+        let of_host = wish.host.and_then(|row| *self.by_host.get(row)?);
+        let of_rule = || {
+            let rule = self.rules.iter().find(|rule| rule.matches(wish));
+            rule.map(|rule| rule.backend)
+        };
+        of_host
+            .or_else(of_rule)
+            .and_then(|place| self.named.get(place))
+            .unwrap_or(&self.default)
+    }
+
+    /// The one of that name in `[proxy.backends]`.
+    pub(crate) fn named(&self, name: &str) -> Option<&NamedBackend> {
+        self.named
+            .iter()
+            .find(|one| one.name.as_deref() == Some(name))
+    }
+
+    /// All of them, `[proxy.backend]` first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let all = std::iter::once(&self.default).chain(&self.named);
+        all.map(|one| &one.backend)
+    }
+}
+
+fn unknown(name: &str, key: &'static str) -> TlsConfigError {
+    let name = name.to_owned();
+    IdentityError::BackendUnknown { key, name }.into()
+}
+
+impl Rule {
+    fn new(options: &RouteRule, backend: usize) -> Self {
+        Self {
+            user: options.user.clone(),
+            database: options.database.clone(),
+            backend,
+        }
+    }
+
+    /// Whether every pattern there is matches; a database that isn't named is the user's, as for PostgreSQL.
+    fn matches(&self, wish: Wish<'_>) -> bool {
+        let fits = |pattern: &Option<String>, value: Option<&str>| match (pattern, value) {
+            (None, _) => true,
+            (Some(pattern), Some(value)) => matches_glob(pattern, value),
+            (Some(_), None) => false,
+        };
+        let database = wish.database.filter(|name| !name.is_empty());
+        fits(&self.user, wish.user) && fits(&self.database, database.or(wish.user))
+    }
+}
+
+/// Whether `text` is `pattern`, in which each `*` stands for any characters, also none. Case counts, as in PostgreSQL's names.
+fn matches_glob(pattern: &str, text: &str) -> bool {
+    let Some((head, mut pattern)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(head) else {
+        return false;
+    };
+    // Taking each part where it first occurs leaves the most for those behind it.
+    while let Some((part, behind)) = pattern.split_once('*') {
+        let Some((_, rest)) = text.split_once(part) else {
+            return false;
+        };
+        (pattern, text) = (behind, rest);
+    }
+    text.ends_with(pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        let table = [
+            ("orders", "orders", true),
+            ("orders", "orders_eu", false),
+            ("orders", "Orders", false),
+            ("orders_*", "orders_eu", true),
+            ("orders_*", "orders_", true),
+            ("orders_*", "orders", false),
+            ("*_eu", "orders_eu", true),
+            ("*_eu", "orders_eu_2", false),
+            ("*_eu", "a_eu_eu", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("a*a", "a", false),
+            ("a**a", "aa", true),
+            ("*ab*ab", "abab", true),
+            ("*ab*ab", "abb", false),
+            ("*", "", true),
+            ("", "", true),
+            ("*ü*", "büro", true),
+        ];
+        for (pattern, text, expected) in table {
+            assert_eq!(matches_glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_full_of_stars_takes_no_time() {
+        let pattern = "a*".repeat(2000) + "b";
+        assert!(!matches_glob(&pattern, &"a".repeat(9000)));
+    }
+
+    fn rule(user: Option<&str>, database: Option<&str>) -> Rule {
+        Rule {
+            user: user.map(str::to_owned),
+            database: database.map(str::to_owned),
+            backend: 0,
+        }
+    }
+
+    #[test]
+    fn a_rule_matches_when_all_it_names_does() {
+        let wish = |user, database| Wish {
+            host: None,
+            user,
+            database,
+        };
+        let both = rule(Some("app_*"), Some("orders"));
+        assert!(both.matches(wish(Some("app_1"), Some("orders"))));
+        assert!(!both.matches(wish(Some("root"), Some("orders"))));
+        assert!(!both.matches(wish(Some("app_1"), Some("billing"))));
+        assert!(!both.matches(wish(None, Some("orders"))));
+        let database = rule(None, Some("alice"));
+        assert!(
+            database.matches(wish(Some("alice"), None)),
+            "the default is the user's"
+        );
+        assert!(database.matches(wish(Some("alice"), Some(""))));
+        assert!(!database.matches(wish(None, None)));
+        assert!(rule(None, None).matches(wish(None, None)));
+    }
+}

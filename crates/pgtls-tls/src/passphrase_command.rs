@@ -1,0 +1,290 @@
+//! Runs `ssl_passphrase_command`, which prints the passphrase of a private key (`PostgreSQL` documentation, "SSL" in "Connections
+//! and Authentication").
+//!
+//! The command runs when files are loaded, in a process group of its own that can't read from a terminal. What it prints is wiped
+//! from memory after use and appears in no message.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+/// How long the command may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is asked whether it has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// What takes `%p`'s place: OpenSSL's prompt, as in `PostgreSQL`.
+const PROMPT: &str = "Enter PEM pass phrase:";
+/// More output than this is not kept; `PostgreSQL` reads one line of 1024 bytes.
+const MAX_OUTPUT_BYTES: u16 = 4096;
+/// Tells the command which key it is for, should several have passphrases of their own.
+const KEY_FILE_VARIABLE: &str = "PGTLS_SSL_KEY_FILE";
+
+/// Why there is no passphrase.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PassphraseError {
+    /// A `%` that stands for nothing.
+    #[error(
+        "has an unexpected placeholder \"{placeholder}\"; known: %p for the prompt, %% for a %"
+    )]
+    Placeholder {
+        /// As written.
+        placeholder: String,
+    },
+    /// The shell could not be started.
+    #[error("could not be run: {reason}")]
+    NotRun {
+        /// The operating system's reason.
+        reason: String,
+    },
+    /// It ran too long.
+    #[error("gave no passphrase within {} s and was ended", TIMEOUT.as_secs())]
+    TimedOut,
+    /// It ended with an error.
+    #[error("failed with {status}{}", said(stderr))]
+    Failed {
+        /// Exit code or signal.
+        status: String,
+        /// What it said.
+        stderr: String,
+    },
+    /// It printed nothing.
+    #[error("printed no passphrase on its standard output{}", said(stderr))]
+    Empty {
+        /// What it said instead.
+        stderr: String,
+    },
+}
+
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {stderr}")
+    }
+}
+
+/// The first line that `command` prints, for the key in `key_file`.
+pub(crate) fn passphrase(
+    command: &str,
+    key_file: &Path,
+) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
+    run(command, key_file, TIMEOUT)
+}
+
+fn run(
+    command: &str,
+    key_file: &Path,
+    limit: Duration,
+) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
+    let deadline = Instant::now() + limit;
+    let not_run = |reason: &dyn ToString| PassphraseError::NotRun {
+        reason: reason.to_string(),
+    };
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(expand(command)?)
+        .env(KEY_FILE_VARIABLE, key_file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| not_run(&error))?;
+    let stdout = child.stdout.take().map(read_in_background);
+    let stderr = child.stderr.take().map(read_in_background);
+    let Some(status) = wait(&mut child, deadline).map_err(|error| not_run(&error))? else {
+        end(&mut child);
+        return Err(PassphraseError::TimedOut);
+    };
+    let (stdout, stderr) = (collect(stdout, deadline), collect(stderr, deadline));
+    let stderr = stderr.map_or_else(String::new, |text| one_line(&text));
+    if !status.success() {
+        let status = status.to_string();
+        return Err(PassphraseError::Failed { status, stderr });
+    }
+    // Not to be read to the end: a process that outlives the shell holds it open.
+    let Some(stdout) = stdout else {
+        end(&mut child);
+        return Err(PassphraseError::TimedOut);
+    };
+    let passphrase = first_line(&stdout);
+    if passphrase.is_empty() {
+        return Err(PassphraseError::Empty { stderr });
+    }
+    Ok(Zeroizing::new(passphrase.to_vec()))
+}
+
+/// `%p` becomes the prompt and `%%` a `%`, unquoted, as in `PostgreSQL`.
+fn expand(command: &str) -> Result<String, PassphraseError> {
+    let mut expanded = String::with_capacity(command.len());
+    let mut characters = command.chars();
+    while let Some(character) = characters.next() {
+        if character != '%' {
+            expanded.push(character);
+            continue;
+        }
+        match characters.next() {
+            Some('p') => expanded.push_str(PROMPT),
+            Some('%') => expanded.push('%'),
+            other => {
+                let placeholder = std::iter::once('%').chain(other).collect();
+                return Err(PassphraseError::Placeholder { placeholder });
+            }
+        }
+    }
+    Ok(expanded)
+}
+
+/// Reads from a thread of its own, so that no pipe that stays open can keep us; the thread ends with the pipe.
+fn read_in_background(mut pipe: impl Read + Send + 'static) -> Receiver<Zeroizing<Vec<u8>>> {
+    let (sender, receiver) = sync_channel(1);
+    thread::spawn(move || {
+        // As large as it can get: a vector that grows leaves copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(usize::from(MAX_OUTPUT_BYTES)));
+        let mut chunk = Zeroizing::new([0; 512]);
+        while let Ok(count @ 1..) = pipe.read(chunk.as_mut_slice()) {
+            let room = usize::from(MAX_OUTPUT_BYTES).saturating_sub(text.len());
+            text.extend_from_slice(chunk.get(..count.min(room)).unwrap_or_default());
+        }
+        // Nobody listens any more after the deadline.
+        let _ = sender.send(text);
+    });
+    receiver
+}
+
+fn collect(
+    reader: Option<Receiver<Zeroizing<Vec<u8>>>>,
+    deadline: Instant,
+) -> Option<Zeroizing<Vec<u8>>> {
+    reader?.recv_timeout(remaining(deadline)).ok()
+}
+
+/// `None` once the deadline is over.
+fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if remaining(deadline).is_zero() {
+            return Ok(None);
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+fn remaining(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Ends the shell and everything it has started. The standard library signals single processes only.
+fn end(child: &mut Child) {
+    let _ = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(format!("kill -s KILL -- -{}", child.id()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn one_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(command: &str) -> Result<String, PassphraseError> {
+        passphrase(command, Path::new("/keys/server.key"))
+            .map(|found| String::from_utf8(found.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_first_line_is_the_passphrase() {
+        assert_eq!(
+            ask("printf 'open sesame\\r\\nsecond\\n'").unwrap(),
+            "open sesame"
+        );
+        assert_eq!(ask("printf 'no newline '").unwrap(), "no newline ");
+    }
+
+    #[test]
+    fn the_prompt_takes_the_place_of_its_placeholder() {
+        assert_eq!(
+            ask("echo '%p' 100%%").unwrap(),
+            "Enter PEM pass phrase: 100%"
+        );
+        for (command, placeholder) in [("echo %d", "%d"), ("echo %", "%")] {
+            let placeholder = placeholder.to_owned();
+            assert_eq!(
+                ask(command),
+                Err(PassphraseError::Placeholder { placeholder })
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_is_told_which_key_it_is_for_and_has_no_input() {
+        assert_eq!(
+            ask("cat; echo $PGTLS_SSL_KEY_FILE").unwrap(),
+            "/keys/server.key"
+        );
+    }
+
+    #[test]
+    fn a_command_that_fails_is_quoted_with_what_it_said_and_not_what_it_printed() {
+        let error = ask("echo secret; echo 'vault: sealed' >&2; exit 3").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed with exit status: 3; it said: vault: sealed"
+        );
+    }
+
+    #[test]
+    fn a_command_that_prints_nothing_is_an_error() {
+        let stderr = String::new();
+        assert_eq!(ask("true"), Err(PassphraseError::Empty { stderr }));
+        assert!(matches!(ask("echo"), Err(PassphraseError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended_with_all_it_started() {
+        let directory =
+            std::env::temp_dir().join(format!("pgtls-passphrase-{}", std::process::id()));
+        let command = format!("sleep 600 & echo $! > {}; wait", directory.display());
+        let result = run(&command, Path::new("/k"), Duration::from_secs(3));
+        assert_eq!(result.unwrap_err(), PassphraseError::TimedOut);
+        let pid = std::fs::read_to_string(&directory).unwrap();
+        std::fs::remove_file(&directory).unwrap();
+        let is_gone = || {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            state.map_or(true, |state| state.contains(") Z "))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_gone() {
+            assert!(Instant::now() < deadline, "what it started still runs");
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    #[test]
+    fn output_beyond_all_measure_is_kept_in_part() {
+        let whole = ask("head -c 100000 /dev/zero | tr '\\0' x").unwrap();
+        assert_eq!(whole.len(), usize::from(MAX_OUTPUT_BYTES));
+    }
+}
