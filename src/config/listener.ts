@@ -123,7 +123,10 @@ function warnOfUnusedAccess(reader: TableReader, binds: readonly LocatedBind[]):
   }
 }
 
-type IdentityFiles = Pick<ListenerConfig, 'sslCertFiles' | 'sslKeyFiles' | 'sslCaFile'>;
+type IdentityFiles = Pick<
+  ListenerConfig,
+  'sslCertFiles' | 'sslKeyFiles' | 'sslCaFile' | 'sslCrlFile' | 'userMapFile'
+>;
 
 function readIdentityFiles(reader: TableReader): IdentityFiles {
   const sslCertFiles = readFilePaths(reader, 'ssl_cert_file', 'certificate');
@@ -139,13 +142,32 @@ function readIdentityFiles(reader: TableReader): IdentityFiles {
       `expected ${certs} files, one for each of ssl_cert_file, got ${keys}`,
     );
   }
-  return { sslCertFiles, sslKeyFiles, sslCaFile: readCaFile(reader) };
+  return { sslCertFiles, sslKeyFiles, ...readClientCertificateFiles(reader) };
 }
 
 /** How many elements are written, right or wrong. */
 function countOf(reader: TableReader, key: string): number {
   const value = reader.raw(key);
   return value === undefined ? 0 : Array.isArray(value) ? value.length : 1;
+}
+
+/** CRLs and user map say something of certificates that a CA file makes pgtls ask for. */
+function readClientCertificateFiles(
+  reader: TableReader,
+): Pick<ListenerConfig, 'sslCaFile' | 'sslCrlFile' | 'userMapFile'> {
+  const sslCaFile = readCaFile(reader);
+  const files = {
+    sslCrlFile: readFilePath(reader, 'ssl_crl_file', 'certificate'),
+    userMapFile: readFilePath(reader, 'user_map_file', 'certificate'),
+  };
+  for (const key of ['ssl_crl_file', 'user_map_file']) {
+    if (reader.has(key) && sslCaFile === null) {
+      reader.error(key, 'has no effect without client certificates; set ssl_ca_file, too');
+    } else if (reader.has(key) && reader.raw('sslmode') === 'disable') {
+      reader.error(key, 'has no effect with sslmode "disable"; remove it, or set another sslmode');
+    }
+  }
+  return { sslCaFile, ...files };
 }
 
 /** The first pgtls asked for no client certificate with `mtls = false`, whatever client_ca said. */

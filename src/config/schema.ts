@@ -47,6 +47,8 @@ export interface Config {
   clientLoginTimeoutMillis: number;
   shutdownTimeoutMillis: number;
   shutdownDelayMillis: number;
+  /** Whether certificate files are watched, besides SIGHUP. */
+  reloadOnChange: boolean;
   proxies: readonly ProxyConfig[];
 }
 
@@ -66,6 +68,8 @@ export interface ListenerConfig {
   sslCertFiles: readonly string[];
   sslKeyFiles: readonly string[];
   sslCaFile: string | null;
+  sslCrlFile: string | null;
+  userMapFile: string | null;
   sslMinProtocolVersion: TlsVersion;
   /** null = the newest. */
   sslMaxProtocolVersion: TlsVersion | null;
@@ -98,6 +102,7 @@ export interface BackendConfig {
   sslnegotiation: BackendSslnegotiation;
   /** A path, or `system`. */
   sslrootcert: string | null;
+  sslcrl: string | null;
   sslcert: string | null;
   sslkey: string | null;
   sslsni: boolean;

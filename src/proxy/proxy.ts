@@ -21,10 +21,12 @@ import { type AccessList, createAccessList } from '../listener/access.ts';
 import type { Adopt } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
-import { CertificateRefresh } from './certificates.ts';
+import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
+import { fingerprintNow } from './file-watch.ts';
 import { ReportCount } from './report-count.ts';
 import { Shutdown } from './shutdown.ts';
+import { watchedFiles } from './watched-files.ts';
 
 /** An address a proxy listens on. */
 export interface BoundAddress {
@@ -72,6 +74,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   const names = config.proxies.map(({ name }) => name);
   const log = new ConnectionLog(logger, names);
   const options = toDataPlaneOptions(config, log.isDebugEnabled);
+  const watched = config.reloadOnChange ? watchedNow(options) : null;
   const reports = new ReportCount();
   const dataPlane = createDataPlane(options, (event) => {
     if (event.type === 'connection-closed') {
@@ -84,6 +87,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     options,
     inspect,
     intervalsMillis: config.proxies.map(({ listener }) => listener.certRefreshIntervalMillis),
+    watched,
     logger,
   });
   try {
@@ -101,9 +105,14 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   }
 }
 
+function watchedNow(options: DataPlaneOptions): WatchedFiles {
+  const files = watchedFiles(options);
+  return { files, used: fingerprintNow(files) };
+}
+
 /** A replaced data plane has no files to inspect, unless it says how. */
 function inspectNothing(): Inspection {
-  return { problems: [], identities: [] };
+  return { problems: [], identities: [], dated: [] };
 }
 
 interface RunningParts {

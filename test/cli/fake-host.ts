@@ -99,7 +99,7 @@ export class FakeProcess {
     };
   }
 
-  #native({ inspection = { problems: [], identities: [] } }: FakeSettings) {
+  #native({ inspection = { problems: [], identities: [], dated: [] } }: FakeSettings) {
     return {
       inspectConfig: () => inspection,
       buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),

@@ -21,6 +21,7 @@ export function report(changes: Partial<ConnectionReport> = {}): ConnectionRepor
       resumed: false,
       peerCertSubject: null,
       peerCertSha256: null,
+      peerCertSans: null,
     },
     backendTls: null,
     bytesIn: 100,
@@ -32,6 +33,7 @@ export function report(changes: Partial<ConnectionReport> = {}): ConnectionRepor
     sqlstate: null,
     message: null,
     alert: null,
+    tlsFailure: null,
     isCancel: false,
     ...changes,
   };

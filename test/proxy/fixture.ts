@@ -93,7 +93,7 @@ export function captureLog(level: Config['logLevel']): { log: LogLine[]; logger:
 /** Starts it; `inspection` is what the files are said to hold. */
 export async function startFake(
   config: Config,
-  inspection: () => Inspection = () => ({ problems: [], identities: [] }),
+  inspection: () => Inspection = () => ({ problems: [], identities: [], dated: [] }),
 ): Promise<RunningFake> {
   const { log, logger } = captureLog(config.logLevel);
   const created: FakeDataPlane[] = [];

@@ -18,7 +18,7 @@ use crate::messages::{
     Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, FAREWELL_QUEUE, OverLimit, ProxyMessage,
 };
 use crate::options::{DataPlaneOptions, RouteOptions};
-use crate::report::{ConnectionReport, TlsReport, TlsSide};
+use crate::report::{ConnectionReport, PeerCertReport, TlsReport, TlsSide};
 use crate::responder::Responder;
 use crate::routes::{RouteError, RouteTable};
 use crate::runtime::supervisor;
@@ -69,6 +69,15 @@ pub enum Event {
         side: TlsSide,
         /// What was agreed on.
         tls: TlsReport,
+    },
+    /// verify-full accepted a backend's certificate by its subject's CN alone; once per certificate.
+    CommonNameUsed {
+        /// The route concerned.
+        route_id: u32,
+        /// The backend.
+        backend_addr: String,
+        /// Its certificate.
+        certificate: Option<PeerCertReport>,
     },
     /// A worker died and was replaced.
     WorkerRestarted {

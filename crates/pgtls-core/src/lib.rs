@@ -27,7 +27,7 @@ pub use options::{
     RouteOptions, Sslmode, Sslnegotiation,
 };
 pub use report::{
-    AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, Phase, TlsReport,
-    TlsSide,
+    AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, PeerCertReport, Phase,
+    TlsReport, TlsSide,
 };
 pub use routes::RouteError;

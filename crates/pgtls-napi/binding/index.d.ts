@@ -55,6 +55,8 @@ export interface BackendOptions {
   sslnegotiation: 'postgres' | 'direct'
   /** A PEM file or `system`. */
   sslrootcert: string | null
+  /** Revocation lists, PEM. */
+  sslcrl: string | null
   /** Client certificate, PEM. */
   sslcert: string | null
   /** Its key, PEM. */
@@ -130,6 +132,8 @@ export interface ConnectionReport {
   message: string | null
   /** That ended a leg. */
   alert: AlertReport | null
+  /** Why TLS with the peer at fault failed, `snake_case`. */
+  tlsFailure: string | null
   /** Whether it was a CancelRequest. */
   isCancel: boolean
 }
@@ -143,6 +147,11 @@ export type DataPlaneEvent =
     routeId: number; /** Which leg. */
     side: 'client' | 'backend'; /** What was agreed on. */
   tls: TlsReport }
+  | { type: 'common-name-used'; /** The route concerned. */
+    routeId: number; /** The backend. */
+    backendAddr: string; /** Subject of its certificate. */
+    subject: string | null; /** SHA-256 of its certificate. */
+  sha256: string | null }
   | { type: 'worker-restarted'; /** Its number. */
     worker: number; /** What it died of. */
   reason: string }
@@ -202,6 +211,24 @@ export interface Handoff {
 /** Reads every file of a configuration and reports all problems at once. Starts nothing. */
 export declare function inspect(options: DataPlaneOptions): Inspection
 
+/** The dates of an authority or a certificate revocation list. */
+export interface InspectedDates {
+  /** Of the route concerned. */
+  routeId: number
+  /** Config key relative to `[[proxy]]`. */
+  path: string
+  /** The PEM file. */
+  file: string
+  /** What it is. */
+  kind: 'authority' | 'crl'
+  /** The authority's name, or the list's issuer's. */
+  subject: string
+  /** Unix time. */
+  fromSeconds: number
+  /** Unix time. */
+  untilSeconds: number
+}
+
 /** One certificate of a configuration. */
 export interface InspectedIdentity {
   /** Of the route concerned. */
@@ -232,6 +259,8 @@ export interface Inspection {
   problems: Array<InspectionProblem>
   /** Every certificate that could be read. */
   identities: Array<InspectedIdentity>
+  /** Every authority and revocation list that could be read. */
+  dated: Array<InspectedDates>
 }
 
 /** One problem. */
@@ -280,6 +309,10 @@ export interface ListenerTlsOptions {
   keyFiles: Array<string>
   /** Authorities of client certificates. */
   caFile: string | null
+  /** Revocation lists of client certificates, PEM. */
+  crlFile: string | null
+  /** Which users client certificates may log in as. */
+  userMapFile: string | null
   /** Whether a client certificate is asked for. */
   clientCertificate: 'none' | 'request' | 'require'
   /** `TLSv1.2` or `TLSv1.3`. */
@@ -338,4 +371,6 @@ export interface TlsReport {
   peerCertSubject: string | null
   /** Of the peer's certificate. */
   peerCertSha256: string | null
+  /** Of a client's certificate. */
+  peerCertSans: Array<string> | null
 }

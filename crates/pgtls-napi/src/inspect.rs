@@ -17,6 +17,28 @@ pub struct Inspection {
     pub problems: Vec<InspectionProblem>,
     /// Every certificate that could be read.
     pub identities: Vec<InspectedIdentity>,
+    /// Every authority and revocation list that could be read.
+    pub dated: Vec<InspectedDates>,
+}
+
+/// The dates of an authority or a certificate revocation list.
+#[napi(object, use_nullable = true)]
+pub struct InspectedDates {
+    /// Of the route concerned.
+    pub route_id: u32,
+    /// Config key relative to `[[proxy]]`.
+    pub path: String,
+    /// The PEM file.
+    pub file: String,
+    /// What it is.
+    #[napi(ts_type = "'authority' | 'crl'")]
+    pub kind: String,
+    /// The authority's name, or the list's issuer's.
+    pub subject: String,
+    /// Unix time.
+    pub from_seconds: f64,
+    /// Unix time.
+    pub until_seconds: f64,
 }
 
 /// One problem.
@@ -79,11 +101,15 @@ pub fn inspect(options: DataPlaneOptions) -> Inspection {
     let mut inspection = Inspection {
         problems: Vec::new(),
         identities: Vec::new(),
+        dated: Vec::new(),
     };
     for route in options.routes {
         let route_id = route.route_id;
         match route.into_core() {
-            Ok(route) => inspection.add(route_id, inspect_route(&route)),
+            Ok(route) => {
+                inspection.add(route_id, inspect_route(&route));
+                inspection.add_dates(route_id, &route);
+            }
             Err(error) => inspection.problems.push(problem(route_id, &error)),
         }
     }
@@ -107,9 +133,7 @@ pub fn build_info() -> BuildInfo {
 }
 
 fn inspect_route(route: &core::RouteOptions) -> tls::Inspection {
-    let listener: Option<&ListenerTlsOptions> = route.listener.tls.as_ref();
-    let backend: Option<&BackendTlsOptions> =
-        (route.backend.sslmode != core::Sslmode::Disable).then_some(&route.backend.tls);
+    let (listener, backend) = tls_of(route);
     // As in libpq, TLS settings mean nothing on a Unix-domain socket: only names that TLS would verify are checked.
     let hosts: Vec<_> = route
         .backend
@@ -145,6 +169,31 @@ impl Inspection {
                 }),
         );
     }
+}
+
+impl Inspection {
+    fn add_dates(&mut self, route_id: u32, route: &core::RouteOptions) {
+        let (listener, backend) = tls_of(route);
+        let entries = pgtls_tls::dated::dated_files(listener, backend).into_iter();
+        self.dated.extend(entries.map(|entry| InspectedDates {
+            route_id,
+            path: entry.key.to_owned(),
+            file: entry.file.display().to_string(),
+            kind: entry.kind.as_str().to_owned(),
+            subject: entry.subject,
+            from_seconds: seconds(entry.from),
+            until_seconds: seconds(entry.until),
+        }));
+    }
+}
+
+/// The TLS of both legs, none where a leg is plaintext.
+fn tls_of(route: &core::RouteOptions) -> (Option<&ListenerTlsOptions>, Option<&BackendTlsOptions>) {
+    let is_encrypted = route.backend.sslmode != core::Sslmode::Disable;
+    (
+        route.listener.tls.as_ref(),
+        is_encrypted.then_some(&route.backend.tls),
+    )
 }
 
 fn problem(route_id: u32, error: &TlsConfigError) -> InspectionProblem {

@@ -65,6 +65,10 @@ pub struct ListenerTlsOptions {
     pub key_files: Vec<String>,
     /// Authorities of client certificates.
     pub ca_file: Option<String>,
+    /// Revocation lists of client certificates, PEM.
+    pub crl_file: Option<String>,
+    /// Which users client certificates may log in as.
+    pub user_map_file: Option<String>,
     /// Whether a client certificate is asked for.
     #[napi(ts_type = "'none' | 'request' | 'require'")]
     pub client_certificate: String,
@@ -92,6 +96,8 @@ pub struct BackendOptions {
     pub sslnegotiation: String,
     /// A PEM file or `system`.
     pub sslrootcert: Option<String>,
+    /// Revocation lists, PEM.
+    pub sslcrl: Option<String>,
     /// Client certificate, PEM.
     pub sslcert: Option<String>,
     /// Its key, PEM.
@@ -180,6 +186,8 @@ impl ListenerTlsOptions {
             cert_files: paths(self.cert_files),
             key_files: paths(self.key_files),
             ca_file: self.ca_file.map(PathBuf::from),
+            crl_file: self.crl_file.map(PathBuf::from),
+            user_map_file: self.user_map_file.map(PathBuf::from),
             client_certificate: match self.client_certificate.as_str() {
                 "require" => ClientCertificate::Require,
                 "request" => ClientCertificate::Request,
@@ -224,6 +232,7 @@ impl BackendOptions {
                     "system" => RootCert::System,
                     _ => RootCert::File(PathBuf::from(root)),
                 }),
+                crl_file: self.sslcrl.map(PathBuf::from),
                 cert_file: self.sslcert.map(PathBuf::from),
                 key_file: self.sslkey.map(PathBuf::from),
                 send_server_name: self.sslsni,

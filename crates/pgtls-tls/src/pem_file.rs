@@ -7,9 +7,9 @@ use std::io::Read;
 use std::path::Path;
 
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use crate::error::TlsConfigError;
+use crate::error::{RevocationListError, TlsConfigError};
 
 /// Reads every certificate of a PEM file, in the file's order; never empty.
 pub(crate) fn read_certificates(
@@ -27,6 +27,31 @@ pub(crate) fn read_certificates(
         });
     }
     Ok(certificates)
+}
+
+/// Reads every certificate revocation list of a PEM file, in the file's order; never empty.
+pub(crate) fn read_revocation_lists(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsConfigError> {
+    let (_, text) = read(key, path)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| malformed(key, path, &error))?;
+    if lists.is_empty() {
+        return Err(TlsConfigError::RevocationList {
+            key,
+            path: path.to_owned(),
+            source: RevocationListError::Missing,
+        });
+    }
+    Ok(lists)
+}
+
+/// Reads a text file; bytes that are not UTF-8 become replacement characters.
+pub(crate) fn read_text(key: &'static str, path: &Path) -> Result<String, TlsConfigError> {
+    let (_, text) = read(key, path)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Reads the first private key (PKCS#8, PKCS#1 or SEC1) of a PEM file that only its owner may read.

@@ -1,6 +1,6 @@
 //! From a listener's options to a `rustls::ServerConfig`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
@@ -9,12 +9,15 @@ use rustls_pki_types::CertificateDer;
 
 use crate::chain::Roots;
 use crate::config_key as keys;
-use crate::error::TlsConfigError;
+use crate::error::{RevocationListError, TlsConfigError};
 use crate::identity::{Identity, IdentityKeys};
 use crate::leaf::LeafInfo;
 use crate::options::{ClientCertificate, ListenerTlsOptions};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::revocation::Revocation;
 use crate::sni_resolver::SniResolver;
+use crate::trust::Trust;
+use crate::user_map::UserMap;
 use crate::verifier::ClientVerifier;
 
 /// What a listener needs to accept TLS; cheap to clone.
@@ -26,6 +29,8 @@ pub struct ServerTls {
     pub leaves: Arc<[CertificateDer<'static>]>,
     /// The leaves described, in the same order.
     pub leaf_infos: Arc<[LeafInfo]>,
+    /// Which users a client certificate may log in as; without a map, PostgreSQL alone decides.
+    pub user_map: Option<Arc<UserMap>>,
 }
 
 /// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
@@ -50,6 +55,7 @@ pub(crate) fn assemble(
     let policy = resolve_policy(options, &mut problems);
     let identities = load_identities(options, &policy, &mut problems);
     let verifier = client_verifier(options, &policy, &mut problems);
+    let user_map = load_user_map(options, &mut problems);
     problems.extend(options.alpn.iter().filter_map(|name| invalid_alpn(name)));
     if problems.is_empty() {
         problems.extend(unusable_suites(&policy, &identities));
@@ -57,7 +63,9 @@ pub(crate) fn assemble(
     if !problems.is_empty() {
         return (identities, Err(problems));
     }
-    let result = finish(options, &policy, &identities, verifier).map_err(|error| vec![error]);
+    let result = finish(options, &policy, &identities, verifier)
+        .map(|tls| ServerTls { user_map, ..tls })
+        .map_err(|error| vec![error]);
     (identities, result)
 }
 
@@ -118,7 +126,10 @@ fn client_verifier(
     problems: &mut Vec<TlsConfigError>,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let is_mandatory = match options.client_certificate {
-        ClientCertificate::None => return None,
+        ClientCertificate::None => {
+            problems.extend(options.crl_file.clone().map(needs_authority));
+            return None;
+        }
         ClientCertificate::Request => false,
         ClientCertificate::Require => true,
     };
@@ -128,15 +139,45 @@ fn client_verifier(
         });
         return None;
     };
-    match Roots::from_file(keys::LISTENER_CA, path) {
-        Ok(roots) => {
+    let trust = Roots::from_file(keys::LISTENER_CA, path).and_then(|roots| {
+        let revocation = options
+            .crl_file
+            .as_deref()
+            .map(|file| Revocation::from_file(keys::LISTENER_CRL, file, &roots))
+            .transpose()?;
+        Ok(Trust { roots, revocation })
+    });
+    match trust {
+        Ok(trust) => {
             let provider = Arc::clone(&policy.provider);
-            Some(Arc::new(ClientVerifier::new(roots, is_mandatory, provider)))
+            Some(Arc::new(ClientVerifier::new(trust, is_mandatory, provider)))
         }
         Err(problem) => {
             problems.push(problem);
             None
         }
+    }
+}
+
+fn load_user_map(
+    options: &ListenerTlsOptions,
+    problems: &mut Vec<TlsConfigError>,
+) -> Option<Arc<UserMap>> {
+    let file = options.user_map_file.as_deref()?;
+    UserMap::from_file(keys::LISTENER_USER_MAP, file)
+        .map_err(|problem| problems.push(problem))
+        .map(Arc::new)
+        .ok()
+}
+
+/// Lists are nothing without the authorities that issued them.
+const fn needs_authority(path: PathBuf) -> TlsConfigError {
+    TlsConfigError::RevocationList {
+        key: keys::LISTENER_CRL,
+        path,
+        source: RevocationListError::AuthorityMissing {
+            needed: "ssl_ca_file",
+        },
     }
 }
 
@@ -232,5 +273,6 @@ fn finish(
             .iter()
             .map(|identity| identity.leaf.clone())
             .collect(),
+        user_map: None,
     })
 }

@@ -12,6 +12,7 @@ use rustls::Error;
 use crate::buffer::Buffer;
 use crate::client_hello::take_server_name;
 use crate::ops::TlsConnectionOps;
+use crate::refusal;
 use crate::session::{SessionError, SharedSession};
 use crate::socket_source::ClientSocketSource;
 
@@ -117,7 +118,12 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         if let Some(name) = take_server_name() {
             self.server_name = Some(name);
         }
-        result
+        match (result, refusal::take()) {
+            (Poll::Ready(Err(SessionError::Tls(_))), Some(refused)) => {
+                Poll::Ready(Err(SessionError::Certificate(refused)))
+            }
+            (result, _) => result,
+        }
     }
 
     fn poll_handshake_steps(
@@ -276,6 +282,7 @@ impl SessionError {
     pub fn tls(&self) -> Option<&Error> {
         match self {
             Self::Tls(error) => Some(error),
+            Self::Certificate(refused) => Some(&refused.error),
             Self::Io(_) | Self::ClosedInHandshake | Self::Poisoned => None,
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 
 use pgtls_tls::endpoint::{ClientFacing, accept};
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::TlsStream;
@@ -136,6 +137,7 @@ fn direct_without_alpn() -> Ending {
         CloseReason::ClientProtocolViolation,
         "direct TLS connection without the ALPN protocol \"postgresql\"",
     )
+    .failing(TlsFailureReason::NoApplicationProtocol)
     .telling(
         SqlState::ProtocolViolation,
         "received direct SSL connection request without ALPN protocol negotiation extension",

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_wire::{MessageWalk, SqlState};
 use tokio::time::timeout;
 
@@ -23,6 +24,7 @@ use crate::connection::serve::Context;
 use crate::connection::session::Session;
 use crate::connection::signals::{Activity, Signals, login_signals, signals};
 use crate::connection::socket::Socket;
+use crate::connection::user_map::check_user;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
 use crate::routes::Route;
@@ -81,7 +83,7 @@ pub(crate) async fn log_in(
         greeted = greet(greeting, is_over_limit, context, journal) => greeted,
         // Nothing can be told to a client in the middle of its handshake.
         farewell = &mut signals => {
-            journal.note_ending(Ending { notice: None, ..farewell.ending() });
+            journal.note_ending(ending_in_greeting(farewell.ending(), encryption));
             return None;
         }
     };
@@ -102,6 +104,17 @@ pub(crate) async fn log_in(
     // Until here a connection over a limit counts among the handshakes, which bounds how many of them there are.
     drop(over_limit);
     None
+}
+
+/// The end of a connection whose client says nothing, or not enough.
+fn ending_in_greeting(ending: Ending, encryption: ClientEncryption) -> Ending {
+    let is_timeout =
+        ending.reason == CloseReason::LoginTimeout && encryption != ClientEncryption::None;
+    Ending {
+        notice: None,
+        tls_failure: is_timeout.then_some(TlsFailureReason::Timeout),
+        ..ending
+    }
 }
 
 fn session(client: ClientPeer, opened: Opened, context: Context<'_>, journal: &Journal) -> Session {
@@ -197,6 +210,11 @@ async fn answer(
     #[cfg(feature = "fault-injection")]
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
+    check_user(
+        client.tls.as_ref(),
+        journal.route(),
+        startup.user.as_deref(),
+    )?;
     let backend = &journal.route().backend;
     let connecting = connect_backend(backend, &backend.addresses, context.scratch);
     let link = unless(signals, connecting).await?;
@@ -258,6 +276,9 @@ async fn authenticate(
     });
     if let Some(tls) = &link.tls {
         journal.note_tls(TlsSide::Backend, tls);
+    }
+    if link.is_named_by_cn {
+        journal.tell_common_name(&link.target);
     }
     let route = Arc::clone(journal.route());
     let conflict = has_channel_binding_conflict(client, &link, &route);

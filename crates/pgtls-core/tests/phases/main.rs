@@ -24,4 +24,6 @@ mod responder;
 mod route;
 mod stage;
 mod supervision;
+mod tls_failures;
+mod user_map;
 mod workers;

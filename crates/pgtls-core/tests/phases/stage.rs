@@ -399,7 +399,9 @@ impl Stage {
     pub(crate) fn replaced_workers(&self) -> Vec<(u32, String)> {
         let replaced = |event| match event {
             Event::WorkerRestarted { worker, reason } => Some((worker, reason)),
-            Event::ConnectionClosed(_) | Event::TlsEstablished { .. } => None,
+            Event::ConnectionClosed(_)
+            | Event::CommonNameUsed { .. }
+            | Event::TlsEstablished { .. } => None,
         };
         self.events().into_iter().filter_map(replaced).collect()
     }
@@ -517,7 +519,9 @@ impl Drop for Stage {
 fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
     events.iter().filter_map(|event| match event {
         Event::ConnectionClosed(report) => Some(report.as_ref()),
-        Event::TlsEstablished { .. } | Event::WorkerRestarted { .. } => None,
+        Event::TlsEstablished { .. }
+        | Event::CommonNameUsed { .. }
+        | Event::WorkerRestarted { .. } => None,
     })
 }
 

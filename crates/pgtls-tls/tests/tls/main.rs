@@ -13,6 +13,8 @@ mod broken_peers;
 mod client_certificates;
 mod configuration_errors;
 mod identities;
+mod revocation;
+mod staple;
 mod support;
 mod version_one_certificates;
 mod versions_and_ciphers;
