@@ -34,11 +34,25 @@ export interface CertificateIdentity {
   readonly staple: { readonly status: string; readonly nextUpdateSeconds: number | null } | null;
 }
 
+/** The dates of an authority or a CRL, as the addon's `inspect` tells them. */
+export interface DatedEntry {
+  readonly routeId: number;
+  /** Key path relative to `[[proxy]]`. */
+  readonly path: string;
+  readonly file: string;
+  readonly kind: 'authority' | 'crl';
+  /** The authority's name, or the CRL's issuer's. */
+  readonly subject: string;
+  readonly fromSeconds: number;
+  readonly untilSeconds: number;
+}
+
 /** What the addon's `inspect` returns, as far as the command line reads it. */
 export interface CertificateInspection {
   readonly problems: readonly CertificateProblem[];
   readonly warnings: readonly CertificateProblem[];
   readonly identities: readonly CertificateIdentity[];
+  readonly dated: readonly DatedEntry[];
 }
 
 /** Problems and identities, with the dates judged. */
@@ -53,7 +67,7 @@ const DAY_SECONDS = 86_400;
 
 /** Adds what the certificates' dates say to an inspection. */
 export function judgeDates(
-  { problems, warnings, identities }: CertificateInspection,
+  { problems, warnings, identities, dated: datedEntries }: CertificateInspection,
   severity: DateSeverity,
   nowMillis: number,
 ): JudgedInspection {
@@ -62,9 +76,50 @@ export function judgeDates(
     const { routeId, path } = identity;
     return message === null ? [] : [{ routeId, path, message }];
   });
+  const entries = judgeEntries(datedEntries, nowMillis / 1000);
+  const [certain, doubtful] = [
+    [...dated, ...entries.problems],
+    [...warnings, ...entries.warnings],
+  ];
   return severity === 'error'
-    ? { problems: [...problems, ...dated], warnings, identities }
-    : { problems, warnings: [...warnings, ...dated], identities };
+    ? { problems: [...problems, ...certain], warnings: doubtful, identities }
+    : { problems, warnings: [...certain, ...doubtful], identities };
+}
+
+/**
+ * An expired CRL refuses every certificate of its issuer. An expired CA does so with those below it, which is what an old
+ * one in a file of several is there for: it is an error only when no CA of the file is left.
+ */
+function judgeEntries(entries: readonly DatedEntry[], nowSeconds: number): CertificateFindings {
+  const isCurrent = ({ fromSeconds, untilSeconds }: DatedEntry) =>
+    fromSeconds <= nowSeconds && nowSeconds <= untilSeconds;
+  const found = { problems: [] as CertificateProblem[], warnings: [] as CertificateProblem[] };
+  for (const entry of entries.filter((candidate) => !isCurrent(candidate))) {
+    const { routeId, path, kind } = entry;
+    const isReplaced = entries.some(
+      (other) =>
+        other.routeId === routeId &&
+        other.path === path &&
+        isCurrent(other) &&
+        (kind === 'authority' || other.subject === entry.subject),
+    );
+    found[isReplaced ? 'warnings' : 'problems'].push({
+      routeId,
+      path,
+      message: outdated(entry, nowSeconds),
+    });
+  }
+  return found;
+}
+
+function outdated(
+  { kind, file, subject, fromSeconds, untilSeconds }: DatedEntry,
+  nowSeconds: number,
+): string {
+  const what = kind === 'crl' ? `the CRL of issuer "${subject}"` : `the CA "${subject}"`;
+  return untilSeconds < nowSeconds
+    ? `${what} in "${file}" expired on ${formatDate(untilSeconds)}`
+    : `${what} in "${file}" is not valid before ${formatDate(fromSeconds)}`;
 }
 
 /** The report on a valid configuration: one paragraph per route. */
@@ -158,12 +213,15 @@ function formatRule({ database, user, backend }: RouteRuleConfig): string {
   return `  startup          ${conditions.join(' and ')} → backend ${backend}`;
 }
 
-function clientCertificates({ listener: { sslmode, sslCaFile } }: ProxyConfig): string {
+function clientCertificates({ listener }: ProxyConfig): string {
+  const { sslmode, sslCaFile, sslCrlFile, userMapFile } = listener;
   if (sslmode === 'disable' || sslCaFile === null) {
     return '';
   }
+  const crl = sslCrlFile === null ? '' : `, CRLs: ${sslCrlFile}`;
+  const map = userMapFile === null ? '' : `, user map: ${userMapFile}`;
   const demand = sslmode === 'verify-ca' ? 'demanded' : 'verified if shown';
-  return `, client certificates ${demand} (CAs: ${sslCaFile})`;
+  return `, client certificates ${demand} (CAs: ${sslCaFile}${crl}${map})`;
 }
 
 function formatIdentity(identity: CertificateIdentity, nowSeconds: number): string[] {

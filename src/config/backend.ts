@@ -19,6 +19,7 @@ export function readBackend(reader: TableReader): BackendConfig {
     sslmode,
     sslnegotiation: readBackendSslnegotiation(reader, sslmode),
     sslrootcert,
+    sslcrl: readCrl(reader, sslrootcert),
     ...readClientIdentity(reader),
     sslsni: reader.boolean('sslsni', true),
     ...readTlsVersions(reader),
@@ -52,6 +53,15 @@ function readRootcert(reader: TableReader): string | null {
   return text === null || text === 'system'
     ? text
     : checkedPath(reader, { text, path: reader.pathOf('sslrootcert') }, 'certificate');
+}
+
+/** CRLs of all public CAs are in no file: they need CAs of one's own. */
+function readCrl(reader: TableReader, sslrootcert: string | null): string | null {
+  const sslcrl = readFilePath(reader, 'sslcrl', 'certificate');
+  if (reader.has('sslcrl') && (sslrootcert === null || sslrootcert === 'system')) {
+    reader.error('sslcrl', 'needs the CAs of the backend; set sslrootcert to a PEM file');
+  }
+  return sslcrl;
 }
 
 function readClientIdentity(reader: TableReader): Pick<BackendConfig, 'sslcert' | 'sslkey'> {

@@ -51,6 +51,11 @@ const TOP: KeyTable = {
     '"0s"',
     'How long new connections are still accepted after SIGTERM.',
   ),
+  reload_on_change: key(
+    'boolean',
+    'true',
+    'Certificates, keys, CAs, CRLs and user maps are read again when their files change.',
+  ),
   proxy: key('list of tables', 'at least one', 'The routes: one `[[proxy]]` each.'),
 };
 
@@ -100,6 +105,12 @@ const LISTENER: KeyTable = {
     'Certificates by server name: one `[[proxy.listener.host]]` each.',
   ),
   ssl_ca_file: key('path', 'none', 'CAs of client certificates; a shown certificate is verified.'),
+  ssl_crl_file: key('path', 'none', 'CRLs (PEM) of client certificates; needs `ssl_ca_file`.'),
+  user_map_file: key(
+    'path',
+    'none',
+    "Which users client certificates may log in as, in pg_ident.conf's format; needs `ssl_ca_file`.",
+  ),
   ssl_min_protocol_version: key('TLSv1.2, TLSv1.3', '"TLSv1.2"', 'Oldest version offered.'),
   ssl_max_protocol_version: key(
     'TLSv1.2, TLSv1.3, ""',
@@ -178,6 +189,11 @@ const BACKEND: KeyTable = {
     'How TLS is started; direct needs PostgreSQL 17.',
   ),
   sslrootcert: key('path or "system"', 'see below', 'CAs of the backend certificate.'),
+  sslcrl: key(
+    'path',
+    'none',
+    'CRLs (PEM) of backend certificates; needs `sslrootcert` to be a path.',
+  ),
   sslcert: key('path', 'none', 'Client certificate shown to the backend.'),
   sslkey: key('path', 'none', 'Its private key.'),
   sslsni: key('boolean', 'true', 'Whether the host name is sent as SNI.'),
@@ -209,7 +225,6 @@ export const KEYS: Readonly<Record<TableName, KeyTable>> = {
 };
 
 const LATER_BACKEND: readonly string[] = [
-  'sslcrl',
   'target_session_attrs',
   'probe_user',
   'probe_password_file',
@@ -222,11 +237,9 @@ const LATER_BACKEND: readonly string[] = [
 
 /** Keys that are reserved for later versions: refused, but not as a typing error. */
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
-  top: ['driver', 'reload_on_change', 'admin'],
+  top: ['driver', 'admin'],
   proxy: [],
   listener: [
-    'ssl_crl_file',
-    'user_map_file',
     'session_tickets',
     'ticket_key_file',
     'ticket_rotation',

@@ -34,7 +34,7 @@ export function readListener(reader: TableReader): ReadListener {
   reader.checkKeys();
   const binds = readBinds(reader);
   const bindAddresses = binds.map(({ address }) => address);
-  const files = { ...readIdentityFiles(reader), sslCaFile: readCaFile(reader) };
+  const files = { ...readIdentityFiles(reader), ...readClientCertificateFiles(reader) };
   const { hosts, backendNames } = readHosts(reader);
   const sslmode = readListenerSslmode(reader, {
     bindAddresses,
@@ -130,6 +130,25 @@ function warnOfUnusedAccess(reader: TableReader, binds: readonly LocatedBind[]):
       );
     }
   }
+}
+
+/** CRLs and user map say something of certificates that a CA file makes pgtls ask for. */
+function readClientCertificateFiles(
+  reader: TableReader,
+): Pick<ListenerConfig, 'sslCaFile' | 'sslCrlFile' | 'userMapFile'> {
+  const sslCaFile = readCaFile(reader);
+  const files = {
+    sslCrlFile: readFilePath(reader, 'ssl_crl_file', 'certificate'),
+    userMapFile: readFilePath(reader, 'user_map_file', 'certificate'),
+  };
+  for (const key of ['ssl_crl_file', 'user_map_file']) {
+    if (reader.has(key) && sslCaFile === null) {
+      reader.error(key, 'has no effect without client certificates; set ssl_ca_file, too');
+    } else if (reader.has(key) && reader.raw('sslmode') === 'disable') {
+      reader.error(key, 'has no effect with sslmode "disable"; remove it, or set another sslmode');
+    }
+  }
+  return { sslCaFile, ...files };
 }
 
 /** The first pgtls asked for no client certificate with `mtls = false`, whatever client_ca said. */

@@ -47,6 +47,8 @@ export interface Config {
   clientLoginTimeoutMillis: number;
   shutdownTimeoutMillis: number;
   shutdownDelayMillis: number;
+  /** Whether certificate files are watched, besides SIGHUP. */
+  reloadOnChange: boolean;
   proxies: readonly ProxyConfig[];
 }
 
@@ -103,6 +105,8 @@ export interface ListenerConfig extends IdentityFiles {
   noSni: 'default' | 'refuse';
   hosts: readonly HostConfig[];
   sslCaFile: string | null;
+  sslCrlFile: string | null;
+  userMapFile: string | null;
   sslMinProtocolVersion: TlsVersion;
   /** null = the newest. */
   sslMaxProtocolVersion: TlsVersion | null;
@@ -135,6 +139,7 @@ export interface BackendConfig {
   sslnegotiation: BackendSslnegotiation;
   /** A path, or `system`. */
   sslrootcert: string | null;
+  sslcrl: string | null;
   sslcert: string | null;
   sslkey: string | null;
   sslsni: boolean;

@@ -36,6 +36,7 @@ export function readTop(reader: TableReader): Config {
     clientLoginTimeoutMillis: reader.duration('client_login_timeout', 15_000, { min: 1 }),
     shutdownTimeoutMillis: reader.duration('shutdown_timeout', 60_000, { min: 0 }),
     shutdownDelayMillis: reader.duration('shutdown_delay', 0, { min: 0 }),
+    reloadOnChange: reader.boolean('reload_on_change', true),
     proxies: proxies.map(({ proxy }) => proxy),
   };
 }

@@ -59,7 +59,6 @@ function routeOptions(proxy: ProxyConfig, routeId: number, hooks: HookSet): Rout
       backend: backendOptions(backend, listener),
     })),
     rules: proxy.routes.map(({ user, database, backend }) => ({ user, database, backend })),
-    backend: backendOptions(proxy),
     hooks,
   };
 }
@@ -82,6 +81,8 @@ function listenerTlsOptions(listener: ListenerConfig): ListenerTlsOptions {
     hosts: listener.hosts.map(hostOptions),
     noSni: listener.noSni,
     caFile: listener.sslCaFile,
+    crlFile: listener.sslCrlFile,
+    userMapFile: listener.userMapFile,
     clientCertificate: clientCertificate(listener),
     minVersion: listener.sslMinProtocolVersion,
     maxVersion: listener.sslMaxProtocolVersion,
@@ -115,6 +116,7 @@ function backendOptions(backend: BackendConfig, listener: ListenerConfig): Backe
     sslmode: backend.sslmode,
     sslnegotiation: backend.sslnegotiation,
     sslrootcert: backend.sslrootcert,
+    sslcrl: backend.sslcrl,
     sslcert: backend.sslcert,
     sslkey: backend.sslkey,
     sslsni: backend.sslsni,

@@ -24,8 +24,12 @@ export function reportSeverity(report: ConnectionReport): ReportSeverity {
 }
 
 /** Whether TLS with one of the peers failed. */
-export function isTlsFailure({ alert, reason }: ConnectionReport): boolean {
-  return (alert !== null && !HARMLESS_ALERTS.has(alert.description)) || TLS_REASON.test(reason);
+export function isTlsFailure({ alert, reason, tlsFailure }: ConnectionReport): boolean {
+  return (
+    tlsFailure !== null ||
+    (alert !== null && !HARMLESS_ALERTS.has(alert.description)) ||
+    TLS_REASON.test(reason)
+  );
 }
 
 /** The fields of a `conn.close` line. */
@@ -42,6 +46,7 @@ export function closeFields(report: ConnectionReport): LogFields {
     ...tlsFields(report.clientTls),
     client_cert_subject: report.clientTls?.peerCertSubject,
     client_cert_sha256: report.clientTls?.peerCertSha256,
+    client_cert_sans: report.clientTls?.peerCertSans?.join(', '),
     backend_tls_version: report.backendTls?.version,
     backend_cipher: report.backendTls?.cipher,
     bytes_in: report.bytesIn,
@@ -55,6 +60,7 @@ export function closeFields(report: ConnectionReport): LogFields {
     alert: report.alert?.description,
     alert_direction: report.alert?.direction,
     alert_side: report.alert?.side,
+    tls_failure: report.tlsFailure,
     is_cancel: report.isCancel || null,
   });
 }

@@ -1,9 +1,10 @@
 /**
- * Certificates while the proxy runs: read again periodically and on request, and a loud warning for
- * those that have expired.
+ * Certificates while the proxy runs: read again when their files change, periodically and on request, and a loud warning
+ * for those that have expired.
  */
 import type { DataPlane, DataPlaneOptions, Inspection } from '../data-plane/data-plane.ts';
 import type { Logger } from '../observability/logger.ts';
+import { FileWatch, WATCH_INTERVAL_MILLIS } from './file-watch.ts';
 
 /** What a refresh needs. */
 export interface CertificateRefreshOptions {
@@ -12,75 +13,131 @@ export interface CertificateRefreshOptions {
   readonly inspect: (options: DataPlaneOptions) => Inspection;
   /** Of each route; 0 = never. The shortest one counts for all, since a reload is all or nothing. */
   readonly intervalsMillis: readonly number[];
+  /** The files to be watched, as they were before they were loaded; null = they are not watched. */
+  readonly watched: WatchedFiles | null;
   readonly logger: Logger;
 }
+
+/** Files and their {@link fingerprintNow}. */
+export interface WatchedFiles {
+  readonly files: readonly string[];
+  readonly used: string;
+}
+
+/** What made the files be read again. */
+type Trigger = 'request' | 'interval' | 'change';
 
 /** The longest delay a Node.js timer takes. */
 const MAX_TIMER_MILLIS = 2 ** 31 - 1;
 
-/** Owns an unref'd timer from `start` to `stop`. */
+/** Owns an unref'd timer and a watch from `start` to `stop`. */
 export class CertificateRefresh {
   readonly #options: CertificateRefreshOptions;
+  readonly #watch: FileWatch;
   #timer: NodeJS.Timeout | null = null;
+  /** What the last try failed with, when it was by a change: repetitions are not told again. */
+  #toldFailure: string | null = null;
 
   constructor(options: CertificateRefreshOptions) {
     this.#options = options;
+    this.#watch = new FileWatch({
+      ...(options.watched ?? { files: [], used: '' }),
+      intervalMillis: WATCH_INTERVAL_MILLIS,
+      onChange: () => this.#reload('change'),
+    });
   }
 
   /** Warns of what has expired already or is doubtful, and begins to refresh. */
   start(): void {
-    this.#warn();
+    this.#warnOfFiles();
     const intervals = this.#options.intervalsMillis.filter((interval) => interval > 0);
     if (intervals.length > 0) {
       const shortest = Math.min(...intervals, MAX_TIMER_MILLIS);
-      this.#timer = setInterval(() => this.reload(), shortest).unref();
+      this.#timer = setInterval(() => this.#reload('interval'), shortest).unref();
     }
+    this.#watch.start();
   }
 
   /** Reads all files again, for new connections; on failure everything stays as it was. */
   reload(): void {
-    const { dataPlane, options, logger } = this.#options;
-    try {
-      dataPlane.reload(options.routes);
-    } catch (error) {
-      const fields = { event: 'cert.reload', result: 'failure', err: error };
-      logger.error(fields, 'certificates were not reloaded; those in use stay');
-      return;
-    }
-    logger.info({ event: 'cert.reload', result: 'success' }, 'certificates reloaded');
-    this.#warn();
+    this.#reload('request');
   }
 
-  /** Stops the timer; idempotent. */
+  /** Stops timer and watch; idempotent. */
   stop(): void {
+    this.#watch.stop();
     if (this.#timer !== null) {
       clearInterval(this.#timer);
       this.#timer = null;
     }
   }
 
-  #warn(): void {
-    const { inspect, options, logger } = this.#options;
-    const nowSeconds = Date.now() / 1_000;
-    let identities: Inspection['identities'];
-    let warnings: Inspection['warnings'];
+  #reload(trigger: Trigger): boolean {
+    const { dataPlane, options, logger } = this.#options;
     try {
-      ({ identities, warnings } = inspect(options));
+      dataPlane.reload(options.routes);
+    } catch (error) {
+      this.#tellFailure(trigger, error);
+      return false;
+    }
+    this.#toldFailure = null;
+    logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
+    this.#warnOfFiles();
+    return true;
+  }
+
+  /** The watch tries unusable files again and again; the same failure is one line. */
+  #tellFailure(trigger: Trigger, error: unknown): void {
+    const text = String(error);
+    if (trigger === 'change' && text === this.#toldFailure) {
+      return;
+    }
+    this.#toldFailure = text;
+    const fields = { event: 'cert.reload', result: 'failure', trigger, err: error };
+    this.#options.logger.error(fields, 'certificates were not reloaded; those in use stay');
+  }
+
+  #warnOfFiles(): void {
+    const { inspect, options, logger } = this.#options;
+    let inspection: Inspection;
+    try {
+      inspection = inspect(options);
     } catch (error) {
       logger.error({ event: 'cert.inspect', err: error }, 'certificates could not be inspected');
       return;
     }
-    for (const { routeId, role, file, subject, notAfterSeconds } of identities) {
+    const nowSeconds = Date.now() / 1_000;
+    for (const { routeId, role, file, subject, notAfterSeconds } of inspection.identities) {
       if (notAfterSeconds < nowSeconds) {
-        const route = options.routes[routeId]?.name;
-        const expired = new Date(notAfterSeconds * 1_000).toISOString();
-        const fields = { event: 'cert.expired', route, role, file, subject, not_after: expired };
-        logger.warn(fields, 'a certificate has expired');
+        const fields = { role, file, subject, not_after: isoTime(notAfterSeconds) };
+        this.#warn('cert.expired', routeId, fields, 'a certificate has expired');
       }
     }
-    for (const { routeId, path, message } of warnings) {
-      const route = options.routes[routeId]?.name;
-      logger.warn({ event: 'cert.warning', route, key: path }, message);
+    for (const { routeId, path, kind, file, subject, untilSeconds } of inspection.dated) {
+      if (untilSeconds < nowSeconds) {
+        const fields = { key: path, file, subject, not_after: isoTime(untilSeconds) };
+        const [event, message] = EXPIRED[kind];
+        this.#warn(event, routeId, fields, message);
+      }
+    }
+    for (const { routeId, path, message } of inspection.warnings) {
+      this.#warn('cert.warning', routeId, { key: path }, message);
     }
   }
+
+  #warn(event: string, routeId: number, fields: object, message: string): void {
+    const { options, logger } = this.#options;
+    logger.warn({ event, route: options.routes[routeId]?.name, ...fields }, message);
+  }
+}
+
+const EXPIRED: Readonly<
+  Record<Inspection['dated'][number]['kind'], readonly [event: string, message: string]>
+> = {
+  authority: ['cert.expired', 'a trusted CA has expired: certificates below it are refused'],
+  crl: ['crl.expired', 'a CRL has expired: every certificate of its issuer is refused'],
+};
+
+function isoTime(seconds: number): string {
+  return new Date(seconds * 1_000).toISOString();
 }

@@ -93,6 +93,9 @@ export class ConnectionLog implements ListenerObserver {
       case 'tls-established':
         this.#tlsEstablished(event);
         break;
+      case 'common-name-used':
+        this.#commonNameUsed(event);
+        break;
       case 'worker-restarted':
         this.#logger.error(
           { event: 'worker.restart', worker: event.worker, reason: event.reason },
@@ -144,13 +147,32 @@ export class ConnectionLog implements ListenerObserver {
     this.#logger.debug(fields, 'TLS established');
   }
 
+  #commonNameUsed(event: Extract<DataPlaneEvent, { type: 'common-name-used' }>): void {
+    const fields = {
+      event: 'tls.common_name',
+      route: this.#routeName(event.routeId),
+      backend_addr: event.backendAddr,
+      backend_cert_subject: event.subject,
+      backend_cert_sha256: event.sha256,
+    };
+    const message =
+      "the backend's certificate has no dNSName and was accepted by its common name; issue it with a subjectAltName";
+    this.#logger.warn(fields, message);
+  }
+
   #writeFolded(line: Line, isFailure: boolean): void {
     if (!isFailure) {
       this.#write(line, 0);
       return;
     }
     const { fields } = line;
-    const kind = [fields['route'], fields['phase'], fields['reason'], fields['alert']].join(' ');
+    const kind = [
+      fields['route'],
+      fields['phase'],
+      fields['reason'],
+      fields['alert'],
+      fields['tls_failure'],
+    ].join(' ');
     const host = String(fields['client_addr']).replace(/:\d+$/, '');
     this.#failures.add(`${kind} ${host} ${fields['error'] ?? ''}`, kind, line);
   }

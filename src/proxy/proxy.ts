@@ -22,11 +22,13 @@ import { type AccessList, createAccessList } from '../listener/access.ts';
 import type { Adopt } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
-import { CertificateRefresh } from './certificates.ts';
+import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
+import { fingerprintNow } from './file-watch.ts';
 import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
 import { ReportCount } from './report-count.ts';
 import { Shutdown } from './shutdown.ts';
+import { watchedFiles } from './watched-files.ts';
 
 /** An address a proxy listens on. */
 export interface BoundAddress {
@@ -76,6 +78,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   const names = config.proxies.map(({ name }) => name);
   const log = new ConnectionLog(logger, names);
   const options = toDataPlaneOptions(config, log.isDebugEnabled, hookSetOf(hooks));
+  const watched = config.reloadOnChange ? watchedNow(options) : null;
   const reports = new ReportCount();
   const dataPlane = createDataPlane(options, (event) => {
     if (isQuestion(event)) {
@@ -94,6 +97,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     options,
     inspect,
     intervalsMillis: config.proxies.map(({ listener }) => listener.certRefreshIntervalMillis),
+    watched,
     logger,
   });
   try {
@@ -122,9 +126,14 @@ function answerUnlessClosed(dataPlane: DataPlane, questionId: number, answer: An
   }
 }
 
+function watchedNow(options: DataPlaneOptions): WatchedFiles {
+  const files = watchedFiles(options);
+  return { files, used: fingerprintNow(files) };
+}
+
 /** A replaced data plane has no files to inspect, unless it says how. */
 function inspectNothing(): Inspection {
-  return { problems: [], warnings: [], identities: [] };
+  return { problems: [], warnings: [], identities: [], dated: [] };
 }
 
 interface RunningParts {

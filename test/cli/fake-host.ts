@@ -102,7 +102,9 @@ export class FakeProcess {
     };
   }
 
-  #native({ inspection = { problems: [], warnings: [], identities: [] } }: FakeSettings) {
+  #native({
+    inspection = { problems: [], warnings: [], identities: [], dated: [] },
+  }: FakeSettings) {
     return {
       inspectConfig: () => inspection,
       buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),

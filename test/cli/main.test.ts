@@ -104,7 +104,7 @@ describe('pgtls -c', () => {
     const file = writeConfig(GOOD);
     const problem = { routeId: 0, path: 'listener.ssl_key_file[0]', message: 'does not match' };
     const { fake, exitCode } = start(['-c', file], {
-      inspection: { problems: [problem], warnings: [], identities: [] },
+      inspection: { problems: [problem], warnings: [], identities: [], dated: [] },
     });
     expect(await exitCode).toBe(2);
     expect(fake.stderr).toBe(`${file}:7:1: proxy[0].listener.ssl_key_file: does not match\n`);
@@ -113,7 +113,7 @@ describe('pgtls -c', () => {
 
   it('starts with an expired certificate and warns', async () => {
     const { fake } = start(['-c', writeConfig(GOOD)], {
-      inspection: { problems: [], warnings: [], identities: [EXPIRED] },
+      inspection: { problems: [], warnings: [], identities: [EXPIRED], dated: [] },
     });
     await fake.started;
     expect(fake.logLines).toEqual([
@@ -193,7 +193,7 @@ describe('pgtls validate', () => {
   it('prints every route with its certificates and ends with 0, and starts nothing', async () => {
     const file = writeConfig(GOOD);
     const { fake, exitCode } = start(['validate', '-c', file], {
-      inspection: { problems: [], warnings: [], identities: [IDENTITY] },
+      inspection: { problems: [], warnings: [], identities: [IDENTITY], dated: [] },
     });
     expect(await exitCode).toBe(0);
     expect(fake.stdout).toContain('route orders\n');
@@ -206,7 +206,7 @@ describe('pgtls validate', () => {
   it('refuses an expired certificate at its key and ends with 2', async () => {
     const file = writeConfig(GOOD);
     const { fake, exitCode } = start(['validate', '-c', file], {
-      inspection: { problems: [], warnings: [], identities: [EXPIRED] },
+      inspection: { problems: [], warnings: [], identities: [EXPIRED], dated: [] },
     });
     expect(await exitCode).toBe(2);
     expect(fake.stderr).toBe(

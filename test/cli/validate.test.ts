@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { channelBindingVerdict, formatRoutes, judgeDates } from '../../src/cli/validate.ts';
+import {
+  channelBindingVerdict,
+  type DatedEntry,
+  formatRoutes,
+  judgeDates,
+} from '../../src/cli/validate.ts';
 import type { ProxyConfig } from '../../src/config/schema.ts';
 import { BACKEND, LISTENER, load, required, route } from '../config/fixture.ts';
 import { IDENTITY, NOW_MILLIS } from './fake-host.ts';
@@ -37,7 +42,7 @@ describe('the channel-binding verdict', () => {
 describe('dates of certificates', () => {
   const judged = (identity: Partial<typeof IDENTITY>, severity: 'error' | 'warning') =>
     judgeDates(
-      { problems: [], warnings: [], identities: [{ ...IDENTITY, ...identity }] },
+      { problems: [], warnings: [], identities: [{ ...IDENTITY, ...identity }], dated: [] },
       severity,
       NOW_MILLIS,
     );
@@ -62,6 +67,53 @@ describe('dates of certificates', () => {
   it('of a certificate for the backend are told at sslcert', () => {
     const expired = { role: 'backend', path: 'backend.sslcert', notAfterSeconds: 0 };
     expect(required(judged(expired, 'error').problems[0]).path).toBe('backend.sslcert');
+  });
+});
+
+describe('dates of CAs and CRLs', () => {
+  const now = NOW_MILLIS / 1000;
+  const current: DatedEntry = {
+    routeId: 0,
+    path: 'listener.ssl_crl_file',
+    file: '/crl.pem',
+    kind: 'crl',
+    subject: 'CN=Test CA',
+    fromSeconds: now - 60,
+    untilSeconds: now + 60,
+  };
+  const expired = { ...current, untilSeconds: now - 1 };
+  const judged = (dated: readonly DatedEntry[], severity: 'error' | 'warning' = 'error') =>
+    judgeDates(
+      { problems: [], warnings: [], identities: [], dated },
+      severity,
+      NOW_MILLIS,
+    );
+
+  it('in order are no problem', () => {
+    expect(judged([current])).toMatchObject({ problems: [], warnings: [] });
+  });
+
+  it('of a CRL in the past are a problem of validate and a warning of a run', () => {
+    const problem = {
+      routeId: 0,
+      path: 'listener.ssl_crl_file',
+      message: 'the CRL of issuer "CN=Test CA" in "/crl.pem" expired on 2025-12-31T23:59:59Z',
+    };
+    expect(judged([expired])).toMatchObject({ problems: [problem], warnings: [] });
+    expect(judged([expired], 'warning')).toMatchObject({ problems: [], warnings: [problem] });
+  });
+
+  it('are only doubtful when a newer CRL of the same issuer is there', () => {
+    expect(judged([expired, current])).toMatchObject({ problems: [], warnings: [{ routeId: 0 }] });
+    const other = { ...current, subject: 'CN=Other CA' };
+    expect(judged([expired, other])).toMatchObject({ problems: [{ routeId: 0 }], warnings: [] });
+  });
+
+  it('of a CA are a problem when no CA of its file is left', () => {
+    const old = { ...expired, path: 'backend.sslrootcert', kind: 'authority' as const };
+    const young = { ...old, subject: 'CN=New CA', untilSeconds: now + 60 };
+    expect(judged([old])).toMatchObject({ problems: [{ path: 'backend.sslrootcert' }] });
+    expect(judged([old, young])).toMatchObject({ problems: [], warnings: [{ routeId: 0 }] });
   });
 });
 
@@ -119,5 +171,11 @@ describe('the report of validate', () => {
     const ca = `${TLS.replace('require', 'verify-ca')}\nssl_ca_file = "ca.crt"`;
     const text = formatRoutes(load(route(`${LISTENER}\n${ca}`)).config, [], NOW_MILLIS);
     expect(text).toMatch(/client certificates demanded \(CAs: .*ca.crt\)/);
+  });
+
+  it('names the CRLs and the user map', () => {
+    const files = `${TLS}\nssl_ca_file = "ca.crt"\nssl_crl_file = "crl.pem"\nuser_map_file = "ident.map"`;
+    const text = formatRoutes(load(route(`${LISTENER}\n${files}`)).config, [], NOW_MILLIS);
+    expect(text).toMatch(/\(CAs: .*ca\.crt, CRLs: .*crl\.pem, user map: .*ident\.map\)/);
   });
 });

@@ -19,7 +19,7 @@ export function makeDirectory(): string {
   onTestFinished(() => {
     rmSync(directory, { recursive: true, force: true });
   });
-  for (const name of ['tls.crt', 'other.crt', 'ca.crt']) {
+  for (const name of ['tls.crt', 'other.crt', 'ca.crt', 'crl.pem', 'ident.map']) {
     writeFileSync(join(directory, name), '');
   }
   for (const name of ['tls.key', 'other.key']) {

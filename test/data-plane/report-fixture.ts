@@ -22,6 +22,7 @@ export function report(changes: Partial<ConnectionReport> = {}): ConnectionRepor
       resumed: false,
       peerCertSubject: null,
       peerCertSha256: null,
+      peerCertSans: null,
     },
     backendTls: null,
     bytesIn: 100,
@@ -33,6 +34,7 @@ export function report(changes: Partial<ConnectionReport> = {}): ConnectionRepor
     sqlstate: null,
     message: null,
     alert: null,
+    tlsFailure: null,
     isCancel: false,
     ...changes,
   };

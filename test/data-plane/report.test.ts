@@ -50,6 +50,20 @@ describe('a connection report', () => {
     });
   });
 
+  it('shows the names of a client certificate, and why TLS failed', () => {
+    const clientTls = {
+      ...report().clientTls,
+      peerCertSubject: 'CN=alice',
+      peerCertSha256: '00',
+      peerCertSans: ['alice.example', 'email:alice@example'],
+    } as never;
+    expect(closeFields(report({ clientTls, tlsFailure: 'revoked' }))).toMatchObject({
+      client_cert_subject: 'CN=alice',
+      client_cert_sans: 'alice.example, email:alice@example',
+      tls_failure: 'revoked',
+    });
+  });
+
   it.each([
     ['an ordinary session is info', {}, 'info', false],
     [
@@ -59,6 +73,7 @@ describe('a connection report', () => {
       false,
     ],
     ['an alert is a warning', { alert: BAD_CERTIFICATE }, 'warn', true],
+    ['a backend that is slow in TLS is a warning', { tlsFailure: 'timeout' }, 'warn', true],
     ['a failed handshake is a warning', { reason: 'client_tls_failed' }, 'warn', true],
     [
       'an unreachable backend is a warning',

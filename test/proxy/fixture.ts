@@ -100,7 +100,7 @@ export function captureLog(level: Config['logLevel']): { log: LogLine[]; logger:
 /** Starts it; `inspection` is what the files are said to hold. */
 export async function startFake(
   config: Config,
-  inspection: () => Inspection = () => ({ problems: [], warnings: [], identities: [] }),
+  inspection: () => Inspection = () => ({ problems: [], warnings: [], identities: [], dated: [] }),
 ): Promise<RunningFake> {
   const { log, logger } = captureLog(config.logLevel);
   const created: FakeDataPlane[] = [];

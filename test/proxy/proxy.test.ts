@@ -112,6 +112,7 @@ describe('the start of a proxy', () => {
       problems: [],
       warnings: [{ routeId: 0, path: 'listener.ssl_ocsp_file', message: 'REVOKED' }],
       identities: [identity, current],
+      dated: [],
     }));
     expect(fake.log.filter(({ event }) => event === 'cert.warning')).toEqual([
       expect.objectContaining({
@@ -129,6 +130,44 @@ describe('the start of a proxy', () => {
         not_after: '1970-01-02T00:00:00.000Z',
       }),
     ]);
+  });
+});
+
+describe('a CA or CRL that has expired', () => {
+  it('is warned of loudly, at the start and at every reload', async () => {
+    const crl = {
+      routeId: 0,
+      path: 'listener.ssl_crl_file',
+      file: '/tls/crl.pem',
+      kind: 'crl' as const,
+      subject: 'CN=ca',
+      fromSeconds: 0,
+      untilSeconds: 86_400,
+    };
+    const dated = [
+      crl,
+      { ...crl, untilSeconds: 4e9 },
+      { ...crl, kind: 'authority' as const, path: 'listener.ssl_ca_file' },
+    ];
+    const fake = await start(config([proxyConfig('a')]), () => ({
+      problems: [],
+      warnings: [],
+      identities: [],
+      dated,
+    }));
+    const warned = () => fake.log.filter(({ level, event }) => level === 'warn' && event !== null);
+    expect(warned()).toEqual([
+      expect.objectContaining({
+        event: 'crl.expired',
+        route: 'a',
+        key: 'listener.ssl_crl_file',
+        subject: 'CN=ca',
+        not_after: '1970-01-02T00:00:00.000Z',
+      }),
+      expect.objectContaining({ event: 'cert.expired', key: 'listener.ssl_ca_file' }),
+    ]);
+    fake.proxy.reloadCertificates();
+    expect(warned()).toHaveLength(4);
   });
 });
 

@@ -19,7 +19,7 @@ use crate::messages::{
 };
 use crate::options::{DataPlaneOptions, RouteOptions};
 use crate::questions::{Answer, Question, Questions};
-use crate::report::{ConnectionReport, TlsReport, TlsSide};
+use crate::report::{ConnectionReport, PeerCertReport, TlsReport, TlsSide};
 use crate::responder::Responder;
 use crate::routes::{RouteError, RouteTable};
 use crate::runtime::supervisor;
@@ -81,6 +81,15 @@ pub enum Event {
         route_id: u32,
         /// What it wants to know.
         question: Question,
+    },
+    /// verify-full accepted a backend's certificate by its subject's CN alone; once per certificate.
+    CommonNameUsed {
+        /// The route concerned.
+        route_id: u32,
+        /// The backend.
+        backend_addr: String,
+        /// Its certificate.
+        certificate: Option<PeerCertReport>,
     },
     /// A worker died and was replaced.
     WorkerRestarted {

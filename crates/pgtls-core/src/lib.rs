@@ -30,7 +30,7 @@ pub use options::{
 };
 pub use questions::{Answer, HookSet, PeerCertificate, Question};
 pub use report::{
-    AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, Phase, TlsReport,
-    TlsSide,
+    AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, PeerCertReport, Phase,
+    TlsReport, TlsSide,
 };
 pub use routes::RouteError;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::summary::TlsSummary;
 
 /// Why a connection ended. The word is the metric label and the log field `reason`.
@@ -35,6 +36,10 @@ pub enum CloseReason {
     TlsRequired,
     /// A hook refused the connection.
     HookRefused,
+    /// Only mapped client certificates may log in, and the client showed none.
+    ClientCertificateMissing,
+    /// The client's certificate is not mapped to the user it asked for.
+    ClientCertificateNotMapped,
     /// The client asked for channel binding, which two different certificates make impossible.
     ChannelBindingConflict,
     /// A limit on connections was reached.
@@ -76,6 +81,8 @@ impl CloseReason {
             Self::BackendProtocolViolation => "backend_protocol_violation",
             Self::TlsRequired => "tls_required",
             Self::HookRefused => "hook_refused",
+            Self::ClientCertificateMissing => "client_certificate_missing",
+            Self::ClientCertificateNotMapped => "client_certificate_not_mapped",
             Self::ChannelBindingConflict => "channel_binding_conflict",
             Self::TooManyConnections => "too_many_connections",
             Self::LoginTimeout => "login_timeout",
@@ -184,25 +191,42 @@ pub struct TlsReport {
     pub alpn: Option<String>,
     /// Whether a session was resumed.
     pub is_resumed: bool,
-    /// Subject of the peer's certificate, if it showed one.
-    pub peer_cert_subject: Option<String>,
-    /// SHA-256 of the peer's certificate, lower-case hexadecimal.
-    pub peer_cert_sha256: Option<String>,
+    /// The peer's certificate, if it showed one; boxed, since few clients do.
+    pub peer_cert: Option<Box<PeerCertReport>>,
+}
+
+/// Whom a certificate names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertReport {
+    /// Its subject.
+    pub subject: String,
+    /// Its subjectAltName; left out for a backend's.
+    pub sans: Vec<String>,
+    /// SHA-256 of it, lower-case hexadecimal.
+    pub sha256: String,
 }
 
 impl TlsReport {
     /// From a finished handshake.
     #[must_use]
-    pub fn of(summary: &TlsSummary) -> Self {
-        let leaf = summary.peer_leaf();
+    pub fn of(summary: &TlsSummary, side: TlsSide) -> Self {
+        let peer_cert = summary.peer_leaf().map(|leaf| {
+            Box::new(PeerCertReport {
+                subject: leaf.subject,
+                sans: match side {
+                    TlsSide::Client => leaf.sans,
+                    TlsSide::Backend => Vec::new(),
+                },
+                sha256: leaf.sha256,
+            })
+        });
         Self {
             version: summary.version.to_owned(),
             cipher: summary.cipher.clone(),
             group: summary.group.clone(),
             alpn: summary.alpn.clone(),
             is_resumed: summary.is_resumed,
-            peer_cert_subject: leaf.as_ref().map(|leaf| leaf.subject.clone()),
-            peer_cert_sha256: leaf.map(|leaf| leaf.sha256),
+            peer_cert,
         }
     }
 }
@@ -252,6 +276,8 @@ pub struct ConnectionReport {
     pub message: Option<String>,
     /// The alert that ended a leg.
     pub alert: Option<AlertReport>,
+    /// Why TLS with the peer at fault failed.
+    pub tls_failure: Option<TlsFailureReason>,
     /// Whether this was a CancelRequest.
     pub is_cancel: bool,
 }

@@ -68,6 +68,8 @@ export interface BackendOptions {
   sslnegotiation: 'postgres' | 'direct'
   /** A PEM file or `system`. */
   sslrootcert: string | null
+  /** Revocation lists, PEM. */
+  sslcrl: string | null
   /** Client certificate, PEM. */
   sslcert: string | null
   /** Its key, PEM. */
@@ -145,6 +147,8 @@ export interface ConnectionReport {
   message: string | null
   /** That ended a leg. */
   alert: AlertReport | null
+  /** Why TLS with the peer at fault failed, `snake_case`. */
+  tlsFailure: string | null
   /** Whether it was a CancelRequest. */
   isCancel: boolean
 }
@@ -188,6 +192,11 @@ export type DataPlaneEvent =
     certificate: PeerCertificate | null; /** Of the StartupMessage. */
     user: string | null; /** Of the StartupMessage, or its user. */
   database: string | null }
+  | { type: 'common-name-used'; /** The route concerned. */
+    routeId: number; /** The backend. */
+    backendAddr: string; /** Subject of its certificate. */
+    subject: string | null; /** SHA-256 of its certificate. */
+  sha256: string | null }
   | { type: 'worker-restarted'; /** Its number. */
     worker: number; /** What it died of. */
   reason: string }
@@ -256,8 +265,40 @@ export interface HookSet {
   route: boolean
 }
 
+/** One `[[proxy.listener.host]]`. */
+export interface HostTlsOptions {
+  /** Exact, or `*.x`. */
+  hostnames: Array<string>
+  /** As the listener's. */
+  certFiles: Array<string>
+  /** As the listener's. */
+  keyFiles: Array<string>
+  /** As the listener's. */
+  ocspFiles: Array<string>
+  /** Name of the backend; null leaves the choice to the rules. */
+  backend: string | null
+}
+
 /** Reads every file of a configuration and reports all problems at once. Starts nothing. */
 export declare function inspect(options: DataPlaneOptions): Inspection
+
+/** The dates of an authority or a certificate revocation list. */
+export interface InspectedDates {
+  /** Of the route concerned. */
+  routeId: number
+  /** Config key relative to `[[proxy]]`. */
+  path: string
+  /** The PEM file. */
+  file: string
+  /** What it is. */
+  kind: 'authority' | 'crl'
+  /** The authority's name, or the list's issuer's. */
+  subject: string
+  /** Unix time. */
+  fromSeconds: number
+  /** Unix time. */
+  untilSeconds: number
+}
 
 /** One certificate of a configuration. */
 export interface InspectedIdentity {
@@ -305,6 +346,8 @@ export interface Inspection {
   warnings: Array<InspectionWarning>
   /** Every certificate that could be read. */
   identities: Array<InspectedIdentity>
+  /** Every authority and revocation list that could be read. */
+  dated: Array<InspectedDates>
 }
 
 /** One problem. */
@@ -371,6 +414,10 @@ export interface ListenerTlsOptions {
   noSni: 'default' | 'refuse'
   /** Authorities of client certificates. */
   caFile: string | null
+  /** Revocation lists of client certificates, PEM. */
+  crlFile: string | null
+  /** Which users client certificates may log in as. */
+  userMapFile: string | null
   /** Whether a client certificate is asked for. */
   clientCertificate: 'none' | 'request' | 'require'
   /** `TLSv1.2` or `TLSv1.3`. */
@@ -383,6 +430,14 @@ export interface ListenerTlsOptions {
   groups: Array<string>
   /** Protocols accepted. */
   alpn: Array<string>
+}
+
+/** One `[proxy.backends.NAME]`. */
+export interface NamedBackendOptions {
+  /** Its name. */
+  name: string
+  /** As of `[proxy.backend]`. */
+  backend: BackendOptions
 }
 
 /** A certificate that a peer showed. */
@@ -417,8 +472,22 @@ export interface RouteOptions {
   listener: ListenerOptions
   /** Towards PostgreSQL. */
   backend: BackendOptions
+  /** Others, which hosts and rules lead to. */
+  backends: Array<NamedBackendOptions>
+  /** The first that matches picks the backend. */
+  rules: Array<RouteRule>
   /** Which questions its connections ask. */
   hooks: HookSet
+}
+
+/** One `[[proxy.route]]`. */
+export interface RouteRule {
+  /** Pattern; null matches everybody. */
+  user: string | null
+  /** Pattern; null matches every database. */
+  database: string | null
+  /** Name of the backend. */
+  backend: string
 }
 
 /** One route's counters. */
@@ -449,4 +518,6 @@ export interface TlsReport {
   peerCertSubject: string | null
   /** Of the peer's certificate. */
   peerCertSha256: string | null
+  /** Of a client's certificate. */
+  peerCertSans: Array<string> | null
 }

@@ -93,6 +93,17 @@ pub enum DataPlaneEvent {
         /// Of the StartupMessage, or its user.
         database: Option<String>,
     },
+    /// verify-full accepted a backend's certificate by its CN alone; once per certificate.
+    CommonNameUsed {
+        /// The route concerned.
+        route_id: u32,
+        /// The backend.
+        backend_addr: String,
+        /// Subject of its certificate.
+        subject: Option<String>,
+        /// SHA-256 of its certificate.
+        sha256: Option<String>,
+    },
     /// A worker died and was replaced.
     WorkerRestarted {
         /// Its number.
@@ -148,6 +159,8 @@ pub struct ConnectionReport {
     pub message: Option<String>,
     /// That ended a leg.
     pub alert: Option<AlertReport>,
+    /// Why TLS with the peer at fault failed, `snake_case`.
+    pub tls_failure: Option<String>,
     /// Whether it was a CancelRequest.
     pub is_cancel: bool,
 }
@@ -169,6 +182,8 @@ pub struct TlsReport {
     pub peer_cert_subject: Option<String>,
     /// Of the peer's certificate.
     pub peer_cert_sha256: Option<String>,
+    /// Of a client's certificate.
+    pub peer_cert_sans: Option<Vec<String>>,
 }
 
 /// A TLS alert.
@@ -207,6 +222,21 @@ impl From<core::Event> for DataPlaneEvent {
                 route_id,
                 question,
             } => question_event(question_id, connection_id, route_id, question),
+            core::Event::CommonNameUsed {
+                route_id,
+                backend_addr,
+                certificate,
+            } => {
+                let (subject, sha256) = certificate
+                    .map(|certificate| (certificate.subject, certificate.sha256))
+                    .unzip();
+                Self::CommonNameUsed {
+                    route_id,
+                    backend_addr,
+                    subject,
+                    sha256,
+                }
+            }
             core::Event::WorkerRestarted { worker, reason } => {
                 Self::WorkerRestarted { worker, reason }
             }
@@ -238,6 +268,7 @@ impl From<core::ConnectionReport> for ConnectionReport {
             sqlstate: report.sqlstate.map(str::to_owned),
             message: report.message,
             alert: report.alert.map(AlertReport::from),
+            tls_failure: report.tls_failure.map(|reason| reason.as_str().to_owned()),
             is_cancel: report.is_cancel,
         }
     }
@@ -245,14 +276,22 @@ impl From<core::ConnectionReport> for ConnectionReport {
 
 impl From<core::TlsReport> for TlsReport {
     fn from(tls: core::TlsReport) -> Self {
+        let (mut subject, mut sha256, mut sans) = (None, None, None);
+        if let Some(certificate) = tls.peer_cert {
+            let certificate = *certificate;
+            subject = Some(certificate.subject);
+            sha256 = Some(certificate.sha256);
+            sans = Some(certificate.sans);
+        }
         Self {
             version: tls.version,
             cipher: tls.cipher,
             group: tls.group,
             alpn: tls.alpn,
             resumed: tls.is_resumed,
-            peer_cert_subject: tls.peer_cert_subject,
-            peer_cert_sha256: tls.peer_cert_sha256,
+            peer_cert_subject: subject,
+            peer_cert_sha256: sha256,
+            peer_cert_sans: sans,
         }
     }
 }

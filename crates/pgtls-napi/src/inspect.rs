@@ -4,6 +4,7 @@ use napi_derive::napi;
 use pgtls_core as core;
 use pgtls_tls::client_config::BackendHost;
 use pgtls_tls::config_key::Table;
+use pgtls_tls::dated::{DatedEntry, dated_files};
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::inspect as tls;
 use pgtls_tls::options::{BackendTlsOptions, ListenerTlsOptions};
@@ -20,6 +21,28 @@ pub struct Inspection {
     pub warnings: Vec<InspectionWarning>,
     /// Every certificate that could be read.
     pub identities: Vec<InspectedIdentity>,
+    /// Every authority and revocation list that could be read.
+    pub dated: Vec<InspectedDates>,
+}
+
+/// The dates of an authority or a certificate revocation list.
+#[napi(object, use_nullable = true)]
+pub struct InspectedDates {
+    /// Of the route concerned.
+    pub route_id: u32,
+    /// Config key relative to `[[proxy]]`.
+    pub path: String,
+    /// The PEM file.
+    pub file: String,
+    /// What it is.
+    #[napi(ts_type = "'authority' | 'crl'")]
+    pub kind: String,
+    /// The authority's name, or the list's issuer's.
+    pub subject: String,
+    /// Unix time.
+    pub from_seconds: f64,
+    /// Unix time.
+    pub until_seconds: f64,
 }
 
 /// One problem.
@@ -110,11 +133,15 @@ pub fn inspect(options: DataPlaneOptions) -> Inspection {
         problems: Vec::new(),
         warnings: Vec::new(),
         identities: Vec::new(),
+        dated: Vec::new(),
     };
     for route in options.routes {
         let route_id = route.route_id;
         match route.into_core() {
-            Ok(route) => inspection.add(route_id, inspect_route(&route)),
+            Ok(route) => {
+                inspection.add(route_id, inspect_route(&route));
+                inspection.add_dates(route_id, &route);
+            }
             Err(error) => inspection.problems.push(problem(route_id, &error)),
         }
     }
@@ -197,6 +224,39 @@ impl Inspection {
                 }),
         );
     }
+}
+
+impl Inspection {
+    fn add_dates(&mut self, route_id: u32, route: &core::RouteOptions) {
+        self.extend_dates(
+            route_id,
+            None,
+            dated_files(route.listener.tls.as_ref(), None),
+        );
+        self.extend_dates(route_id, None, dated_files(None, tls_of(&route.backend)));
+        for (name, backend) in &route.backends {
+            let table = Table::Backend(name.clone());
+            self.extend_dates(route_id, Some(&table), dated_files(None, tls_of(backend)));
+        }
+    }
+
+    fn extend_dates(&mut self, route_id: u32, table: Option<&Table>, entries: Vec<DatedEntry>) {
+        self.dated
+            .extend(entries.into_iter().map(|entry| InspectedDates {
+                route_id,
+                path: table.map_or_else(|| entry.key.to_owned(), |table| table.path_of(entry.key)),
+                file: entry.file.display().to_string(),
+                kind: entry.kind.as_str().to_owned(),
+                subject: entry.subject,
+                from_seconds: seconds(entry.from),
+                until_seconds: seconds(entry.until),
+            }));
+    }
+}
+
+/// The TLS of a backend, none where it is plaintext.
+fn tls_of(backend: &core::BackendOptions) -> Option<&BackendTlsOptions> {
+    (backend.sslmode != core::Sslmode::Disable).then_some(&backend.tls)
 }
 
 fn problem(route_id: u32, error: &TlsConfigError) -> InspectionProblem {

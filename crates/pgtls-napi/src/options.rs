@@ -99,6 +99,10 @@ pub struct ListenerTlsOptions {
     pub no_sni: String,
     /// Authorities of client certificates.
     pub ca_file: Option<String>,
+    /// Revocation lists of client certificates, PEM.
+    pub crl_file: Option<String>,
+    /// Which users client certificates may log in as.
+    pub user_map_file: Option<String>,
     /// Whether a client certificate is asked for.
     #[napi(ts_type = "'none' | 'request' | 'require'")]
     pub client_certificate: String,
@@ -126,6 +130,8 @@ pub struct BackendOptions {
     pub sslnegotiation: String,
     /// A PEM file or `system`.
     pub sslrootcert: Option<String>,
+    /// Revocation lists, PEM.
+    pub sslcrl: Option<String>,
     /// Client certificate, PEM.
     pub sslcert: Option<String>,
     /// Its key, PEM.
@@ -237,6 +243,8 @@ impl ListenerTlsOptions {
                 _ => NoServerName::Default,
             },
             ca_file: self.ca_file.map(PathBuf::from),
+            crl_file: self.crl_file.map(PathBuf::from),
+            user_map_file: self.user_map_file.map(PathBuf::from),
             client_certificate: match self.client_certificate.as_str() {
                 "require" => ClientCertificate::Require,
                 "request" => ClientCertificate::Request,
@@ -281,6 +289,7 @@ impl BackendOptions {
                     "system" => RootCert::System,
                     _ => RootCert::File(PathBuf::from(root)),
                 }),
+                crl_file: self.sslcrl.map(PathBuf::from),
                 cert_file: self.sslcert.map(PathBuf::from),
                 key_file: self.sslkey.map(PathBuf::from),
                 send_server_name: self.sslsni,

@@ -110,6 +110,26 @@ impl Roots {
         Ok(())
     }
 
+    /// Whether a certificate with this subject (DER) is among them.
+    pub(crate) fn have_subject(&self, subject: &[u8]) -> bool {
+        let mut parsed = self
+            .certificates
+            .iter()
+            .filter_map(|root| parse(&root.der).ok());
+        parsed.any(|root| root.subject().as_raw() == subject)
+    }
+
+    /// The certificates themselves.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.certificates.iter().map(|root| &root.der)
+    }
+
+    /// The store of those whose dates hold.
+    pub(crate) fn store_at(&self, now: UnixTime) -> Arc<RootCertStore> {
+        self.current_store(seconds(now))
+            .unwrap_or_else(|| Arc::clone(&self.store))
+    }
+
     /// The store, for the names sent in a `CertificateRequest`.
     pub(crate) const fn store(&self) -> &Arc<RootCertStore> {
         &self.store

@@ -1,6 +1,8 @@
 //! From a backend's options to a `rustls::ClientConfig`, and from its address to the name its certificate must hold.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -9,13 +11,15 @@ use rustls_pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
 
 use crate::chain::Roots;
 use crate::config_key as keys;
-use crate::error::TlsConfigError;
+use crate::error::{RevocationListError, TlsConfigError};
 use crate::identity::{Identity, IdentityKeys};
-use crate::leaf::LeafInfo;
+use crate::leaf::{LeafInfo, sha256_hex};
 use crate::name_check::check_name;
 use crate::options::{BackendTlsOptions, BackendVerification, RootCert};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::revocation::Revocation;
 use crate::server_config::first;
+use crate::trust::Trust;
 use crate::verifier::{BackendTrust, BackendVerifier};
 
 /// The protocol name `PostgreSQL` has registered (RFC 7301); libpq offers it on every TLS connection.
@@ -30,7 +34,12 @@ pub struct ClientTls {
     pub verification: BackendVerification,
     /// The certificate shown when the backend asks for one.
     pub leaf_info: Option<LeafInfo>,
+    /// SHA-256 of the leaves that were told to be accepted by their CN; the lock is held for a look-up.
+    common_name_leaves: Arc<Mutex<HashSet<String>>>,
 }
+
+/// So many certificates of one backend are told apart; beyond it none is new.
+const MAX_COMMON_NAME_LEAVES: usize = 64;
 
 /// Whom a backend connection dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +64,22 @@ impl ClientTls {
     pub fn used_common_name(&self, leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
         self.verification == BackendVerification::Full
             && check_name(leaf, host).is_ok_and(|found| found.used_common_name)
+    }
+
+    /// The same, for the first time with this certificate: the warning is due once, not per connection.
+    #[must_use]
+    pub fn is_first_use_of_common_name(&self, leaf: &[u8], host: &str) -> bool {
+        let Ok(host) = ServerName::try_from(host) else {
+            return false;
+        };
+        if !self.used_common_name(&CertificateDer::from(leaf), &host) {
+            return false;
+        }
+        let mut leaves = self
+            .common_name_leaves
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        leaves.len() < MAX_COMMON_NAME_LEAVES && leaves.insert(sha256_hex(leaf))
     }
 }
 
@@ -152,14 +177,40 @@ fn load_identity(
 
 fn load_trust(options: &BackendTlsOptions) -> Result<BackendTrust, TlsConfigError> {
     match options.verification {
-        BackendVerification::None => Ok(BackendTrust::Anyone),
+        BackendVerification::None => match &options.crl_file {
+            Some(path) => Err(lists_need_authorities(path.clone())),
+            None => Ok(BackendTrust::Anyone),
+        },
         BackendVerification::Ca if options.root_cert == Some(RootCert::System) => {
             Err(TlsConfigError::SystemRootsNeedNames {
                 key: keys::BACKEND_SSLMODE,
             })
         }
-        BackendVerification::Ca => load_roots(options).map(BackendTrust::Chain),
-        BackendVerification::Full => load_roots(options).map(BackendTrust::ChainAndName),
+        BackendVerification::Ca => load_chain_trust(options).map(BackendTrust::Chain),
+        BackendVerification::Full => load_chain_trust(options).map(BackendTrust::ChainAndName),
+    }
+}
+
+fn load_chain_trust(options: &BackendTlsOptions) -> Result<Trust, TlsConfigError> {
+    let roots = load_roots(options)?;
+    let revocation = match &options.crl_file {
+        None => None,
+        Some(path) if options.root_cert == Some(RootCert::System) => {
+            return Err(lists_need_authorities(path.clone()));
+        }
+        Some(path) => Some(Revocation::from_file(keys::BACKEND_CRL, path, &roots)?),
+    };
+    Ok(Trust { roots, revocation })
+}
+
+/// Lists of all public authorities are in no file.
+const fn lists_need_authorities(path: PathBuf) -> TlsConfigError {
+    TlsConfigError::RevocationList {
+        key: keys::BACKEND_CRL,
+        path,
+        source: RevocationListError::AuthorityMissing {
+            needed: "sslrootcert to a PEM file",
+        },
     }
 }
 
@@ -206,5 +257,6 @@ fn finish(
         config: Arc::new(config),
         verification: options.verification,
         leaf_info: identity.map(|identity| identity.leaf.clone()),
+        common_name_leaves: Arc::default(),
     })
 }

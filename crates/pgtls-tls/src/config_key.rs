@@ -16,6 +16,10 @@ pub const HOST_BACKEND: &str = "listener.backend";
 pub const ROUTE_BACKEND: &str = "route.backend";
 /// The authorities of client certificates.
 pub const LISTENER_CA: &str = "listener.ssl_ca_file";
+/// The revocation lists of client certificates.
+pub const LISTENER_CRL: &str = "listener.ssl_crl_file";
+/// Which users client certificates may log in as.
+pub const LISTENER_USER_MAP: &str = "listener.user_map_file";
 /// The listener's cipher suites.
 pub const LISTENER_CIPHERS: &str = "listener.ssl_ciphers";
 /// The listener's key exchange groups.
@@ -32,6 +36,8 @@ pub const BACKEND_ADDRESS: &str = "backend.address";
 pub const BACKEND_SSLMODE: &str = "backend.sslmode";
 /// The backend's roots.
 pub const BACKEND_ROOT: &str = "backend.sslrootcert";
+/// The revocation lists of backend certificates.
+pub const BACKEND_CRL: &str = "backend.sslcrl";
 /// The certificate shown to the backend.
 pub const BACKEND_CERT: &str = "backend.sslcert";
 /// The key of the certificate shown to the backend.

@@ -9,13 +9,15 @@ use std::path::PathBuf;
 use crate::config_key::Table;
 use crate::identity_error::IdentityError;
 use crate::options::TlsVersion;
+pub use crate::revocation_error::RevocationListError;
+use crate::user_map::UserMapError;
 
 /// TLS options, or a file they name, that can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsConfigError {
     /// A file could not be opened or read.
-    #[error("{}: cannot be read: {source}; give a readable PEM file", path.display())]
+    #[error("{}: cannot be read: {source}; give a readable file", path.display())]
     FileUnreadable {
         /// The configuration key.
         key: &'static str,
@@ -25,7 +27,7 @@ pub enum TlsConfigError {
         source: io::Error,
     },
     /// A path names something other than a regular file.
-    #[error("{}: is not a regular file; give the path of a PEM file", path.display())]
+    #[error("{}: is not a regular file; give the path of a file", path.display())]
     NotAFile {
         /// The configuration key.
         key: &'static str,
@@ -275,6 +277,26 @@ pub enum TlsConfigError {
         /// The problem; its key is that of the table it resembles.
         source: Box<TlsConfigError>,
     },
+    /// A file of certificate revocation lists can't be used.
+    #[error("{}: {source}", path.display())]
+    RevocationList {
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RevocationListError,
+    },
+    /// A line of a user map can't be used.
+    #[error("{}: {source}", path.display())]
+    UserMap {
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The line, and what is wrong with it.
+        source: UserMapError,
+    },
     /// rustls refused the assembled configuration.
     #[error("the TLS library refused the configuration: {source}")]
     Refused {
@@ -324,6 +346,7 @@ impl TlsConfigError {
             Self::PemMalformed { .. }
             | Self::NoCertificate { .. }
             | Self::CertificateInvalid { .. }
+            | Self::RevocationList { .. }
             | Self::SystemRootsMissing { .. } => "PGTLS_TLS_CERTIFICATE_INVALID",
             Self::NoPrivateKey { .. } | Self::KeyEncrypted { .. } | Self::KeyUnsupported { .. } => {
                 "PGTLS_TLS_KEY_INVALID"
@@ -344,6 +367,7 @@ impl TlsConfigError {
             | Self::AlpnInvalid { .. }
             | Self::UnixSocketUnnameable { .. }
             | Self::HostInvalid { .. }
+            | Self::UserMap { .. }
             | Self::Refused { .. } => "PGTLS_TLS_CONFIG_INVALID",
         }
     }
@@ -379,6 +403,8 @@ impl TlsConfigError {
             | Self::AlpnInvalid { key, .. }
             | Self::UnixSocketUnnameable { key, .. }
             | Self::HostInvalid { key, .. }
+            | Self::RevocationList { key, .. }
+            | Self::UserMap { key, .. }
             | Self::Refused { key, .. } => key,
         }
     }

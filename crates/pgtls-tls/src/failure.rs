@@ -40,8 +40,12 @@ pub enum TlsFailureReason {
     CertificateNotYetValid,
     /// The peer's certificate names other hosts.
     NameMismatch,
-    /// The peer's certificate is revoked, or whether it is can't be told.
+    /// The peer's certificate is not for this purpose (extended key usage).
+    WrongPurpose,
+    /// The peer's certificate is revoked.
     Revoked,
+    /// Whether the peer's certificate is revoked can't be told: a list is missing or has expired.
+    UnknownRevocation,
     /// The peer's certificate is unusable for another reason.
     BadCertificate,
     /// The client showed no certificate where one is demanded.
@@ -60,13 +64,21 @@ pub enum TlsFailureReason {
     PeerAlert,
     /// The peer broke the protocol.
     PeerMisbehaved,
+    /// The backend speaks no TLS.
+    TlsRefused,
+    /// The peer took too long.
+    Timeout,
+    /// The peer closed the connection in the middle of the handshake.
+    Eof,
+    /// The socket failed in the middle of the handshake.
+    SocketError,
     /// The fault is on our side.
     Internal,
 }
 
 impl TlsFailureReason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::NoSharedVersion,
         Self::NoSharedCipher,
         Self::NoSharedGroup,
@@ -76,7 +88,9 @@ impl TlsFailureReason {
         Self::CertificateExpired,
         Self::CertificateNotYetValid,
         Self::NameMismatch,
+        Self::WrongPurpose,
         Self::Revoked,
+        Self::UnknownRevocation,
         Self::BadCertificate,
         Self::CertificateRequired,
         Self::NoApplicationProtocol,
@@ -86,6 +100,10 @@ impl TlsFailureReason {
         Self::DecryptError,
         Self::PeerAlert,
         Self::PeerMisbehaved,
+        Self::TlsRefused,
+        Self::Timeout,
+        Self::Eof,
+        Self::SocketError,
         Self::Internal,
     ];
 
@@ -102,7 +120,9 @@ impl TlsFailureReason {
             Self::CertificateExpired => "certificate_expired",
             Self::CertificateNotYetValid => "certificate_not_yet_valid",
             Self::NameMismatch => "name_mismatch",
+            Self::WrongPurpose => "wrong_purpose",
             Self::Revoked => "revoked",
+            Self::UnknownRevocation => "unknown_revocation",
             Self::BadCertificate => "bad_certificate",
             Self::CertificateRequired => "certificate_required",
             Self::NoApplicationProtocol => "no_application_protocol",
@@ -112,6 +132,10 @@ impl TlsFailureReason {
             Self::DecryptError => "decrypt_error",
             Self::PeerAlert => "peer_alert",
             Self::PeerMisbehaved => "peer_misbehaved",
+            Self::TlsRefused => "tls_refused",
+            Self::Timeout => "timeout",
+            Self::Eof => "eof",
+            Self::SocketError => "socket_error",
             Self::Internal => "internal",
         }
     }
@@ -166,7 +190,7 @@ fn reason(error: &Error) -> TlsFailureReason {
         Error::NoCertificatesPresented => TlsFailureReason::CertificateRequired,
         Error::NoApplicationProtocol => TlsFailureReason::NoApplicationProtocol,
         Error::DecryptError => TlsFailureReason::DecryptError,
-        Error::InvalidCertRevocationList(_) => TlsFailureReason::Revoked,
+        Error::InvalidCertRevocationList(_) => TlsFailureReason::UnknownRevocation,
         Error::Other(_) => match ServerNameRefusal::of(error) {
             Some(ServerNameRefusal::Missing) => TlsFailureReason::ServerNameMissing,
             Some(ServerNameRefusal::Unknown(_)) => TlsFailureReason::ServerNameUnknown,
@@ -192,10 +216,15 @@ fn certificate_reason(error: &CertificateError) -> TlsFailureReason {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             TlsFailureReason::NameMismatch
         }
-        CertificateError::Revoked
-        | CertificateError::UnknownRevocationStatus
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            TlsFailureReason::WrongPurpose
+        }
+        CertificateError::Revoked => TlsFailureReason::Revoked,
+        CertificateError::UnknownRevocationStatus
         | CertificateError::ExpiredRevocationList
-        | CertificateError::ExpiredRevocationListContext { .. } => TlsFailureReason::Revoked,
+        | CertificateError::ExpiredRevocationListContext { .. } => {
+            TlsFailureReason::UnknownRevocation
+        }
         _ => TlsFailureReason::BadCertificate,
     }
 }
@@ -273,6 +302,16 @@ mod tests {
             ),
             (Why::NotValidForName, "name_mismatch", "bad_certificate"),
             (Why::Revoked, "revoked", "certificate_revoked"),
+            (
+                Why::UnknownRevocationStatus,
+                "unknown_revocation",
+                "unknown_ca",
+            ),
+            (
+                Why::InvalidPurpose,
+                "wrong_purpose",
+                "unsupported_certificate",
+            ),
             (Why::BadSignature, "bad_certificate", "decrypt_error"),
         ];
         for (error, reason, alert) in table {

@@ -16,9 +16,9 @@ use crate::encrypted_key::{KeyDecryptionError, decrypt};
 use crate::error::TlsConfigError;
 use crate::identity_error::IdentityError;
 use crate::leaf::{LeafInfo, parse};
-use crate::ocsp::Staple;
 use crate::passphrase_command::passphrase;
 use crate::pem_file::{KeySection, read_certificates, read_private_key};
+use crate::staple::Staple;
 
 /// A certificate chain and its private key.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use crate::encrypted_key::KeyDecryptionError;
-use crate::ocsp::StapleError;
 use crate::passphrase_command::PassphraseError;
+use crate::staple::StapleError;
 
 /// An encrypted key, a staple or a row that can't be used.
 #[derive(Debug, thiserror::Error)]

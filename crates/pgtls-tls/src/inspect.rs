@@ -8,9 +8,9 @@ use crate::error::TlsConfigError;
 use crate::identity::Identity;
 use crate::leaf::LeafInfo;
 use crate::listener_identities::path_in;
-use crate::ocsp::Staple;
 use crate::options::{BackendTlsOptions, ListenerTlsOptions};
 use crate::server_config;
+use crate::staple::Staple;
 use crate::warning::TlsConfigWarning;
 
 /// What [`inspect`] found.

@@ -1,245 +1,343 @@
-//! [`Staple`]: an OCSP response (RFC 6960) for one of our own certificates, which is sent along with it (RFC 6066 section 8).
+//! [`OcspResponse`]: an OCSP response (RFC 6960) as a server staples it, and whether it says that a certificate is revoked.
 //!
-//! Parsed as far as it takes not to send something useless: it is successful, it is about this certificate, and it has not
-//! expired. Its signature is the client's to verify, who trusts none but its own roots anyway.
-
-use std::fmt;
-use std::path::Path;
+//! Invariant: nothing a response says counts before its signature was verified, by the key of the certificate's issuer or by
+//! a responder whom that issuer certified for OCSP signing. Bytes come from the network: whatever is malformed is an error.
 
 use aws_lc_rs::digest;
-use rustls_pki_types::CertificateDer;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use webpki::RawPublicKeyEntity;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer as _;
-use x509_parser::time::ASN1Time;
 
-use crate::der::{Reader, tag, without_leading_zeros};
 use crate::leaf::parse;
+use crate::ocsp_der::{Reader, Unreadable};
 
-/// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
-const BASIC_RESPONSE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
-const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
-/// `2.16.840.1.101.3.4.2`; the last byte of an OID below it says which SHA-2.
-const NIST_HASH: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
-/// Clocks differ; a response from our future is accepted when it is that near.
+/// How far apart clocks may be.
 const CLOCK_SKEW_SECONDS: i64 = 300;
-/// Responses have one or two kilobytes.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// What the issuer says about the certificate.
+const BASIC_RESPONSE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1];
+const SHA1: &[u8] = &[0x2b, 0x0e, 3, 2, 0x1a];
+const SHA256: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
+const SHA384: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
+const SHA512: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3];
+
+/// A successful basic response; its signature has not been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OcspResponse {
+    /// Who says that he signed it.
+    pub responder: ResponderId,
+    /// producedAt, Unix seconds.
+    pub produced_at: i64,
+    /// What is said of each certificate.
+    pub responses: Vec<SingleResponse>,
+    /// Certificates that came along, the responder's among them if it is not the issuer itself.
+    pub certificates: Vec<CertificateDer<'static>>,
+    signed: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// Who signed a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResponderId {
+    /// The subject of his certificate, DER.
+    ByName(Vec<u8>),
+    /// SHA-1 of his public key.
+    ByKey(Vec<u8>),
+}
+
+/// What is said of one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SingleResponse {
+    /// Of which one.
+    pub cert_id: CertId,
+    /// What.
+    pub status: CertStatus,
+    /// Known to be right from here on, Unix seconds.
+    pub this_update: i64,
+    /// Newer information is there by then, Unix seconds; none when there is always newer information.
+    pub next_update: Option<i64>,
+}
+
+/// Names a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertId {
+    /// How the two hashes are made.
+    pub hash_algorithm: HashAlgorithm,
+    /// Of the issuer's name, DER.
+    pub issuer_name_hash: Vec<u8>,
+    /// Of the issuer's public key.
+    pub issuer_key_hash: Vec<u8>,
+    /// The serial number's content bytes.
+    pub serial: Vec<u8>,
+}
+
+/// The hash in a [`CertId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StapleStatus {
+pub enum HashAlgorithm {
+    /// What nearly all responders use; it names here and protects nothing.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+    /// One that names nobody here.
+    Other,
+}
+
+/// The state of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertStatus {
     /// Not revoked.
     Good,
     /// Revoked.
-    Revoked,
+    Revoked {
+        /// When, Unix seconds.
+        at: i64,
+    },
     /// The responder doesn't know it.
     Unknown,
 }
 
-impl StapleStatus {
-    /// RFC 6960's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Revoked => "revoked",
-            Self::Unknown => "unknown",
+impl OcspResponse {
+    /// Reads a response. One that tells of an error of the responder is [`Unreadable`], too.
+    pub fn parse(der: &[u8]) -> Result<Self, Unreadable> {
+        let response = Reader::only(der)?.sequence()?;
+        response.end()?;
+        let mut response = response.content();
+        if response.enumerated()? != [0] {
+            return Err(Unreadable("the responder reports an error"));
         }
-    }
-}
-
-/// A response that is about one certificate.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Staple {
-    /// As in the file.
-    pub(crate) der: Vec<u8>,
-    /// What it says.
-    pub status: StapleStatus,
-    /// thisUpdate, Unix seconds.
-    pub this_update: i64,
-    /// nextUpdate, Unix seconds; without one it doesn't expire.
-    pub next_update: Option<i64>,
-}
-
-impl fmt::Debug for Staple {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Staple")
-            .field("status", &self.status)
-            .field("this_update", &self.this_update)
-            .field("next_update", &self.next_update)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a file is of no use as a staple.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StapleError {
-    /// It can't be read.
-    #[error("cannot be read: {0}; give a readable file with an OCSP response in DER")]
-    Unreadable(String),
-    /// It is no OCSP response in DER.
-    #[error("is not an OCSP response in DER; write it with `openssl ocsp -respout …`")]
-    Malformed,
-    /// The responder had no answer.
-    #[error("is an OCSP response without an answer (responseStatus {0}); ask the responder again")]
-    Unsuccessful(u8),
-    /// It is about another certificate.
-    #[error("is an OCSP response about another certificate; ask the responder about this one")]
-    OtherCertificate,
-}
-
-impl Staple {
-    /// Reads the response in `path` for the first certificate of `chain`.
-    pub(crate) fn read(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Self, StapleError> {
-        let unreadable = |error: std::io::Error| StapleError::Unreadable(error.to_string());
-        let metadata = path.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(StapleError::Unreadable("not a regular file".to_owned()));
+        let mut bytes = response.context(0)?.single()?.expect_sequence()?;
+        if bytes.object_identifier()? != BASIC_RESPONSE {
+            return Err(Unreadable("not a basic response"));
         }
-        if metadata.len() > MAX_FILE_BYTES {
-            return Err(StapleError::Malformed);
-        }
-        Self::parse(std::fs::read(path).map_err(unreadable)?, chain)
+        Self::parse_basic(bytes.octet_string()?)
     }
 
-    /// Finds what `der` says about the first certificate of `chain`.
-    pub(crate) fn parse(der: Vec<u8>, chain: &[CertificateDer<'_>]) -> Result<Self, StapleError> {
-        let responses = single_responses(&der)?;
-        let leaf = chain.first().and_then(|leaf| parse(leaf).ok());
-        let leaf = leaf.ok_or(StapleError::OtherCertificate)?;
-        let mut about_others = Err(StapleError::Malformed);
-        let mut reader = responses;
-        while let Some(response) = reader.sequence() {
-            let response = SingleResponse::parse(response).ok_or(StapleError::Malformed)?;
-            if response.id.names(&leaf, chain) {
-                let (status, this_update) = (response.status, response.this_update);
-                let next_update = response.next_update;
-                return Ok(Self {
-                    der,
-                    status,
-                    this_update,
-                    next_update,
-                });
+    fn parse_basic(der: &[u8]) -> Result<Self, Unreadable> {
+        let basic = Reader::only(der)?.sequence()?;
+        basic.end()?;
+        let mut basic = basic.content();
+        let data = basic.sequence()?;
+        basic.sequence()?;
+        let signature = basic.bit_string()?.to_vec();
+        let mut certificates = Vec::new();
+        if let Some(tagged) = basic.optional_context(0)? {
+            let mut list = tagged.single()?.expect_sequence()?;
+            while !list.is_empty() {
+                certificates.push(CertificateDer::from(list.sequence()?.raw.to_vec()));
             }
-            about_others = Err(StapleError::OtherCertificate);
         }
-        about_others
-    }
-
-    /// Whether it is sent at `now`, Unix seconds: neither expired nor from the future, and with something to say.
-    pub(crate) const fn is_current(&self, now: i64) -> bool {
-        let has_begun = self.this_update <= now.saturating_add(CLOCK_SKEW_SECONDS);
-        has_begun && !self.is_expired(now) && !matches!(self.status, StapleStatus::Unknown)
-    }
-
-    /// Whether nextUpdate has passed at `now`.
-    pub(crate) const fn is_expired(&self, now: i64) -> bool {
-        matches!(self.next_update, Some(next) if next <= now)
-    }
-}
-
-/// The list of SingleResponses in an OCSPResponse.
-fn single_responses(der: &[u8]) -> Result<Reader<'_>, StapleError> {
-    let malformed = StapleError::Malformed;
-    let mut response = Reader::only(der, tag::SEQUENCE).ok_or(malformed.clone())?;
-    match response.take(tag::ENUMERATED) {
-        Some([0]) => {}
-        Some([status]) => return Err(StapleError::Unsuccessful(*status)),
-        _ => return Err(malformed),
-    }
-    let basic = (|| {
-        let mut bytes = Reader::only(response.take(tag::CONTEXT_0)?, tag::SEQUENCE)?;
-        let is_basic = bytes.take(tag::OID)? == BASIC_RESPONSE;
-        let basic = is_basic.then(|| bytes.take(tag::OCTET_STRING)).flatten()?;
-        let mut data = Reader::only(basic, tag::SEQUENCE)?.sequence()?;
-        // version, responderID (byName or byKey)
-        let _ = data.take(tag::CONTEXT_0);
-        data.next()?;
-        data.take(tag::GENERALIZED_TIME)?;
-        data.sequence()
-    })();
-    basic.ok_or(malformed)
-}
-
-struct SingleResponse<'a> {
-    id: CertId<'a>,
-    status: StapleStatus,
-    this_update: i64,
-    next_update: Option<i64>,
-}
-
-impl<'a> SingleResponse<'a> {
-    fn parse(mut response: Reader<'a>) -> Option<Self> {
-        let id = CertId::parse(response.sequence()?)?;
-        let status = match response.next()?.tag {
-            0x80 => StapleStatus::Good,
-            0xa1 => StapleStatus::Revoked,
-            0x82 => StapleStatus::Unknown,
-            _ => return None,
+        let signed = data.raw.to_vec();
+        let mut data = data.content();
+        data.optional_context(0)?;
+        let responder = match data.optional_context(1)? {
+            Some(name) => ResponderId::ByName(name.content.to_vec()),
+            None => ResponderId::ByKey(data.context(2)?.content().octet_string()?.to_vec()),
         };
-        let this_update = time(response.next()?.whole)?;
-        let next_update = match response.take(tag::CONTEXT_0) {
+        let produced_at = data.time()?;
+        let mut list = data.sequence()?.content();
+        let mut responses = Vec::new();
+        while !list.is_empty() {
+            responses.push(SingleResponse::read(list.sequence()?.content())?);
+        }
+        Ok(Self {
+            responder,
+            produced_at,
+            responses,
+            certificates,
+            signed,
+            signature,
+        })
+    }
+
+    /// What is said of `leaf`, issued by `issuer`; none when nothing is, when it is stale or from the future at `now`, or
+    /// when nobody signed it who may.
+    #[must_use]
+    pub fn status_of(
+        &self,
+        leaf: &CertificateDer<'_>,
+        issuer: &CertificateDer<'_>,
+        now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Option<CertStatus> {
+        let (leaf, issuer) = (parse(leaf).ok()?, parse(issuer).ok()?);
+        let now = i64::try_from(now.as_secs()).ok()?;
+        let single = self
+            .responses
+            .iter()
+            .find(|single| single.cert_id.names(&leaf, &issuer) && single.is_current(now))?;
+        self.is_signed_for(&issuer, now, algorithms)
+            .then_some(single.status)
+    }
+
+    /// Whether the issuer signed it, or a responder of the issuer's.
+    fn is_signed_for(
+        &self,
+        issuer: &X509Certificate<'_>,
+        now: i64,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> bool {
+        let signed_by = |certificate: &X509Certificate<'_>| {
+            let key = certificate.public_key().raw;
+            is_signature(key, &self.signed, &self.signature, algorithms)
+        };
+        let mut responders = self.certificates.iter().filter_map(|der| parse(der).ok());
+        signed_by(issuer)
+            || responders.any(|responder| {
+                is_responder(&responder, issuer, now, algorithms) && signed_by(&responder)
+            })
+    }
+}
+
+/// Whether a staple says, in a way that counts, that `leaf` is revoked; `issuers` are all certificates that may be its issuer's.
+///
+/// A staple that is malformed, stale, about another certificate or not properly signed is as good as none, as for libpq. A peer
+/// that makes up an issuer gets nothing from it but its own refusal.
+pub(crate) fn revocation_time(
+    staple: &[u8],
+    leaf: &CertificateDer<'_>,
+    issuers: &[&CertificateDer<'_>],
+    now: UnixTime,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Option<i64> {
+    if staple.is_empty() {
+        return None;
+    }
+    let response = OcspResponse::parse(staple).ok()?;
+    let mut statuses = issuers
+        .iter()
+        .filter_map(|issuer| response.status_of(leaf, issuer, now, algorithms));
+    statuses.find_map(|status| match status {
+        CertStatus::Revoked { at } => Some(at),
+        CertStatus::Good | CertStatus::Unknown => None,
+    })
+}
+
+/// RFC 6960 section 4.2.2.2: certified by the issuer itself, for OCSP signing, and within its dates.
+fn is_responder(
+    responder: &X509Certificate<'_>,
+    issuer: &X509Certificate<'_>,
+    now: i64,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    let validity = responder.validity();
+    let is_current =
+        validity.not_before.timestamp() <= now && now <= validity.not_after.timestamp();
+    let may_sign =
+        matches!(responder.extended_key_usage(), Ok(Some(usage)) if usage.value.ocsp_signing);
+    is_current
+        && may_sign
+        && responder.issuer().as_raw() == issuer.subject().as_raw()
+        && is_signature(
+            issuer.public_key().raw,
+            responder.tbs_certificate.as_ref(),
+            responder.signature_value.data.as_ref(),
+            algorithms,
+        )
+}
+
+/// Whether `signature` is one of the key's over `message`. Each algorithm refuses a key that isn't its own, and all of them
+/// are strong: the one that fits decides.
+fn is_signature(
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    let key = SubjectPublicKeyInfoDer::from(key);
+    let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
+        return false;
+    };
+    let mut all = algorithms.all.iter();
+    all.any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+}
+
+impl SingleResponse {
+    fn read(mut reader: Reader<'_>) -> Result<Self, Unreadable> {
+        let cert_id = CertId::read(reader.sequence()?.content())?;
+        let status = if reader.optional_context(0)?.is_some() {
+            CertStatus::Good
+        } else if let Some(info) = reader.optional_context(1)? {
+            CertStatus::Revoked {
+                at: info.content().time()?,
+            }
+        } else {
+            reader.context(2)?;
+            CertStatus::Unknown
+        };
+        let this_update = reader.time()?;
+        let next_update = match reader.optional_context(0)? {
+            Some(tagged) => Some(tagged.content().time()?),
             None => None,
-            Some(explicit) => Some(time(explicit)?),
         };
-        Some(Self {
-            id,
+        Ok(Self {
+            cert_id,
             status,
             this_update,
             next_update,
         })
     }
+
+    /// Whether it holds at `now`, give or take the difference of two clocks.
+    #[must_use]
+    pub fn is_current(&self, now: i64) -> bool {
+        self.this_update <= now.saturating_add(CLOCK_SKEW_SECONDS)
+            && self
+                .next_update
+                .is_none_or(|next| now <= next.saturating_add(CLOCK_SKEW_SECONDS))
+    }
 }
 
-/// Unix seconds of a GeneralizedTime.
-fn time(der: &[u8]) -> Option<i64> {
-    let (rest, time) = ASN1Time::from_der(der).ok()?;
-    rest.is_empty().then(|| time.timestamp())
-}
-
-/// Which certificate an answer is about (RFC 6960 section 4.1.1).
-struct CertId<'a> {
-    hash: &'static digest::Algorithm,
-    issuer_name_hash: &'a [u8],
-    issuer_key_hash: &'a [u8],
-    serial: &'a [u8],
-}
-
-impl<'a> CertId<'a> {
-    fn parse(mut id: Reader<'a>) -> Option<Self> {
-        let hash = match id.sequence()?.take(tag::OID)? {
-            SHA1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            oid => match oid.split_last()? {
-                (1, NIST_HASH) => &digest::SHA256,
-                (2, NIST_HASH) => &digest::SHA384,
-                (3, NIST_HASH) => &digest::SHA512,
-                _ => return None,
-            },
-        };
-        Some(Self {
-            hash,
-            issuer_name_hash: id.take(tag::OCTET_STRING)?,
-            issuer_key_hash: id.take(tag::OCTET_STRING)?,
-            serial: id.take(tag::INTEGER)?,
+impl CertId {
+    fn read(mut reader: Reader<'_>) -> Result<Self, Unreadable> {
+        let algorithm = reader.sequence()?.content().object_identifier()?;
+        Ok(Self {
+            hash_algorithm: HashAlgorithm::of(algorithm),
+            issuer_name_hash: reader.octet_string()?.to_vec(),
+            issuer_key_hash: reader.octet_string()?.to_vec(),
+            serial: reader.integer()?.to_vec(),
         })
     }
 
-    /// Whether this is about `leaf`. The issuer's key is compared when the chain holds the issuer; the root seldom is in it.
-    fn names(&self, leaf: &X509Certificate<'_>, chain: &[CertificateDer<'_>]) -> bool {
-        let digest = |bytes: &[u8]| digest::digest(self.hash, bytes);
-        let is_issuer_key = |issuer: X509Certificate<'_>| {
-            let key = &issuer.public_key().subject_public_key.data;
-            digest(key).as_ref() == self.issuer_key_hash
+    fn names(&self, leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+        let is_hash = |hash: &[u8], of: &[u8]| {
+            self.hash_algorithm
+                .digest(of)
+                .is_some_and(|digest| digest.as_ref() == hash)
         };
-        let mut issuers = chain
-            .iter()
-            .filter_map(|certificate| parse(certificate).ok())
-            .filter(|certificate| certificate.subject().as_raw() == leaf.issuer().as_raw())
-            .peekable();
-        without_leading_zeros(self.serial) == without_leading_zeros(leaf.raw_serial())
-            && digest(leaf.issuer().as_raw()).as_ref() == self.issuer_name_hash
-            && (issuers.peek().is_none() || issuers.any(is_issuer_key))
+        self.serial == leaf.raw_serial()
+            && leaf.issuer().as_raw() == issuer.subject().as_raw()
+            && is_hash(&self.issuer_name_hash, issuer.subject().as_raw())
+            && is_hash(
+                &self.issuer_key_hash,
+                &issuer.public_key().subject_public_key.data,
+            )
+    }
+}
+
+impl HashAlgorithm {
+    fn of(object_identifier: &[u8]) -> Self {
+        match object_identifier {
+            SHA1 => Self::Sha1,
+            SHA256 => Self::Sha256,
+            SHA384 => Self::Sha384,
+            SHA512 => Self::Sha512,
+            _ => Self::Other,
+        }
+    }
+
+    fn digest(self, bytes: &[u8]) -> Option<digest::Digest> {
+        let algorithm = match self {
+            Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => &digest::SHA256,
+            Self::Sha384 => &digest::SHA384,
+            Self::Sha512 => &digest::SHA512,
+            Self::Other => return None,
+        };
+        Some(digest::digest(algorithm, bytes))
     }
 }
 
@@ -247,46 +345,18 @@ impl<'a> CertId<'a> {
 mod tests {
     use super::*;
 
-    fn staple(this_update: i64, next_update: Option<i64>, status: StapleStatus) -> Staple {
-        Staple {
-            der: Vec::new(),
-            status,
-            this_update,
-            next_update,
-        }
-    }
-
     #[test]
-    fn a_staple_is_current_between_its_dates() {
-        let good = staple(1000, Some(2000), StapleStatus::Good);
-        let at = [500, 700, 1000, 1999, 2000].map(|now| good.is_current(now));
-        assert_eq!(at, [false, true, true, true, false]);
-        assert!(staple(1000, None, StapleStatus::Good).is_current(i64::MAX));
-    }
-
-    #[test]
-    fn a_revocation_is_told_and_ignorance_is_not() {
-        assert!(staple(0, None, StapleStatus::Revoked).is_current(10));
-        assert!(!staple(0, None, StapleStatus::Unknown).is_current(10));
-    }
-
-    #[test]
-    fn what_is_no_response_is_refused() {
-        for der in [
-            &b"-----BEGIN"[..],
-            &[],
-            &[0x30, 0x00],
-            &[0x30, 0x03, 0x0a, 0x01, 0x00],
+    fn garbage_is_unreadable() {
+        for bytes in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x80",
+            b"\x30\x03\x0a\x01\x00",
+            b"\x30\x03\x0a\x01\x06",
+            b"\x30\x84\xff\xff\xff\xff",
+            b"\x02\x01\x00",
         ] {
-            assert_eq!(
-                Staple::parse(der.to_vec(), &[]),
-                Err(StapleError::Malformed)
-            );
+            assert!(OcspResponse::parse(bytes).is_err(), "{bytes:02x?}");
         }
-        let try_later = [0x30, 0x03, 0x0a, 0x01, 0x03];
-        assert_eq!(
-            Staple::parse(try_later.to_vec(), &[]),
-            Err(StapleError::Unsuccessful(3))
-        );
     }
 }

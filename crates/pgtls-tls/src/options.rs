@@ -23,6 +23,10 @@ pub struct ListenerTlsOptions {
     pub no_server_name: NoServerName,
     /// `ssl_ca_file`: the authorities client certificates must chain to.
     pub ca_file: Option<PathBuf>,
+    /// `ssl_crl_file`: revocation lists of client certificates, PEM.
+    pub crl_file: Option<PathBuf>,
+    /// `user_map_file`: which users a client certificate may log in as.
+    pub user_map_file: Option<PathBuf>,
     /// Whether a client certificate is asked for.
     pub client_certificate: ClientCertificate,
     /// `ssl_min_protocol_version`.
@@ -81,6 +85,8 @@ pub struct BackendTlsOptions {
     pub verification: BackendVerification,
     /// `sslrootcert`.
     pub root_cert: Option<RootCert>,
+    /// `sslcrl`: revocation lists of backend certificates, PEM.
+    pub crl_file: Option<PathBuf>,
     /// `sslcert`: the client certificate shown to the backend, PEM, leaf first.
     pub cert_file: Option<PathBuf>,
     /// `sslkey`.

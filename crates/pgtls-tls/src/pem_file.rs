@@ -7,10 +7,12 @@ use std::io::Read;
 use std::path::Path;
 
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+};
 use zeroize::Zeroizing;
 
-use crate::error::TlsConfigError;
+use crate::error::{RevocationListError, TlsConfigError};
 
 const ENCRYPTED_LABEL: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
 
@@ -38,6 +40,31 @@ pub(crate) enum KeySection {
     Plain(PrivateKeyDer<'static>),
     /// PKCS#8's `EncryptedPrivateKeyInfo`; `None` is OpenSSL's own, older form with a `Proc-Type` header.
     Encrypted(Option<Vec<u8>>),
+}
+
+/// Reads every certificate revocation list of a PEM file, in the file's order; never empty.
+pub(crate) fn read_revocation_lists(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsConfigError> {
+    let (_, text) = read(key, path)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| malformed(key, path, &error))?;
+    if lists.is_empty() {
+        return Err(TlsConfigError::RevocationList {
+            key,
+            path: path.to_owned(),
+            source: RevocationListError::Missing,
+        });
+    }
+    Ok(lists)
+}
+
+/// Reads a text file; bytes that are not UTF-8 become replacement characters.
+pub(crate) fn read_text(key: &'static str, path: &Path) -> Result<String, TlsConfigError> {
+    let (_, text) = read(key, path)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Reads the first private key of a PEM file that only its owner may read.

@@ -1,5 +1,6 @@
 //! From a listener's options to a `rustls::ServerConfig`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::compress::CompressionCache;
@@ -9,13 +10,16 @@ use rustls_pki_types::CertificateDer;
 
 use crate::chain::Roots;
 use crate::config_key as keys;
-use crate::error::TlsConfigError;
+use crate::error::{RevocationListError, TlsConfigError};
 use crate::identity::Identity;
 use crate::leaf::LeafInfo;
 use crate::listener_identities::ListenerIdentities;
 use crate::options::{ClientCertificate, ListenerTlsOptions};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::revocation::Revocation;
 use crate::sni_resolver::{AsIfNamed, SniResolver};
+use crate::trust::Trust;
+use crate::user_map::UserMap;
 use crate::verifier::ClientVerifier;
 
 /// What a listener needs to accept TLS; cheap to clone.
@@ -27,6 +31,8 @@ pub struct ServerTls {
     pub leaves: Arc<[CertificateDer<'static>]>,
     /// The leaves described, in the same order.
     pub leaf_infos: Arc<[LeafInfo]>,
+    /// Which users a client certificate may log in as; without a map, PostgreSQL alone decides.
+    pub user_map: Option<Arc<UserMap>>,
     resolver: Arc<SniResolver>,
 }
 
@@ -71,6 +77,7 @@ pub(crate) fn assemble(
     let policy = resolve_policy(options, &mut problems);
     let identities = ListenerIdentities::load(options, &policy.provider, &mut problems);
     let verifier = client_verifier(options, &policy, &mut problems);
+    let user_map = load_user_map(options, &mut problems);
     problems.extend(options.alpn.iter().filter_map(|name| invalid_alpn(name)));
     if problems.is_empty() {
         problems.extend(
@@ -82,7 +89,9 @@ pub(crate) fn assemble(
     if !problems.is_empty() {
         return (identities, Err(problems));
     }
-    let result = finish(options, &policy, &identities, verifier).map_err(|error| vec![error]);
+    let result = finish(options, &policy, &identities, verifier)
+        .map(|tls| ServerTls { user_map, ..tls })
+        .map_err(|error| vec![error]);
     (identities, result)
 }
 
@@ -108,7 +117,10 @@ fn client_verifier(
     problems: &mut Vec<TlsConfigError>,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let is_mandatory = match options.client_certificate {
-        ClientCertificate::None => return None,
+        ClientCertificate::None => {
+            problems.extend(options.crl_file.clone().map(needs_authority));
+            return None;
+        }
         ClientCertificate::Request => false,
         ClientCertificate::Require => true,
     };
@@ -118,15 +130,45 @@ fn client_verifier(
         });
         return None;
     };
-    match Roots::from_file(keys::LISTENER_CA, path) {
-        Ok(roots) => {
+    let trust = Roots::from_file(keys::LISTENER_CA, path).and_then(|roots| {
+        let revocation = options
+            .crl_file
+            .as_deref()
+            .map(|file| Revocation::from_file(keys::LISTENER_CRL, file, &roots))
+            .transpose()?;
+        Ok(Trust { roots, revocation })
+    });
+    match trust {
+        Ok(trust) => {
             let provider = Arc::clone(&policy.provider);
-            Some(Arc::new(ClientVerifier::new(roots, is_mandatory, provider)))
+            Some(Arc::new(ClientVerifier::new(trust, is_mandatory, provider)))
         }
         Err(problem) => {
             problems.push(problem);
             None
         }
+    }
+}
+
+fn load_user_map(
+    options: &ListenerTlsOptions,
+    problems: &mut Vec<TlsConfigError>,
+) -> Option<Arc<UserMap>> {
+    let file = options.user_map_file.as_deref()?;
+    UserMap::from_file(keys::LISTENER_USER_MAP, file)
+        .map_err(|problem| problems.push(problem))
+        .map(Arc::new)
+        .ok()
+}
+
+/// Lists are nothing without the authorities that issued them.
+const fn needs_authority(path: PathBuf) -> TlsConfigError {
+    TlsConfigError::RevocationList {
+        key: keys::LISTENER_CRL,
+        path,
+        source: RevocationListError::AuthorityMissing {
+            needed: "ssl_ca_file",
+        },
     }
 }
 
@@ -219,6 +261,7 @@ fn finish(
             .map(|(_, identity)| identity.leaf.clone())
             .collect(),
         resolver,
+        user_map: None,
     })
 }
 

@@ -15,6 +15,7 @@ use rustls::Error;
 use crate::buffer::Buffer;
 use crate::ops::{Driven, TlsConnectionOps, Write};
 use crate::outbox::Outbox;
+use crate::refusal::RefusedCertificate;
 use crate::stream::TrySend;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -27,6 +28,9 @@ pub enum SessionError {
     /// The peer or we broke off the TLS protocol.
     #[error("TLS: {0}")]
     Tls(#[from] Error),
+    /// We refused the peer's certificate.
+    #[error("TLS: {0}")]
+    Certificate(Box<RefusedCertificate>),
     /// The peer ended the connection in the middle of the handshake.
     #[error("connection closed during the TLS handshake")]
     ClosedInHandshake,

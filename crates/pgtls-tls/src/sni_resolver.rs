@@ -13,9 +13,9 @@ use rustls::sign::CertifiedKey;
 
 use crate::client_hello::{record_identity, record_refusal};
 use crate::host_table::HostTable;
-use crate::ocsp::Staple;
 use crate::options::NoServerName;
 use crate::server_name_refusal::ServerNameRefusal;
+use crate::staple::Staple;
 
 /// Answers a `ClientHello` with one of a listener's identities.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use rustls::Error;
 use crate::buffer::Buffer;
 use crate::client_hello::{AnsweredHello, take_answered_hello};
 use crate::ops::TlsConnectionOps;
+use crate::refusal;
 use crate::session::{SessionError, SharedSession};
 use crate::socket_source::ClientSocketSource;
 
@@ -118,7 +119,12 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         if let Some(hello) = take_answered_hello() {
             self.hello = Some(Box::new(hello));
         }
-        result
+        match (result, refusal::take()) {
+            (Poll::Ready(Err(SessionError::Tls(_))), Some(refused)) => {
+                Poll::Ready(Err(SessionError::Certificate(refused)))
+            }
+            (result, _) => result,
+        }
     }
 
     fn poll_handshake_steps(
@@ -277,6 +283,7 @@ impl SessionError {
     pub fn tls(&self) -> Option<&Error> {
         match self {
             Self::Tls(error) => Some(error),
+            Self::Certificate(refused) => Some(&refused.error),
             Self::Io(_) | Self::ClosedInHandshake | Self::Poisoned => None,
         }
     }

@@ -12,8 +12,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::chain::{Purpose, Roots};
+use crate::chain::Purpose;
 use crate::name_check::{NameMismatch, check_name};
+use crate::refusal;
+use crate::trust::{Refusal, Trust};
 use crate::version_one;
 
 /// Judges the certificate a backend shows.
@@ -29,14 +31,26 @@ pub(crate) enum BackendTrust {
     /// Nothing of the certificate itself.
     Anyone,
     /// A chain to these roots.
-    Chain(Roots),
+    Chain(Trust),
     /// A chain to these roots, and the name of the host dialled.
-    ChainAndName(Roots),
+    ChainAndName(Trust),
 }
 
 impl BackendVerifier {
     pub(crate) const fn new(trust: BackendTrust, provider: Arc<CryptoProvider>) -> Self {
         Self { trust, provider }
+    }
+
+    fn judge(
+        &self,
+        trust: &Trust,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        staple: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        trust.verify(leaf, intermediates, Purpose::Server, now, &self.provider)?;
+        trust.heed_staple(staple, leaf, intermediates, now, &self.provider)
     }
 }
 
@@ -46,20 +60,25 @@ impl ServerCertVerifier for BackendVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         host: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.trust {
-            BackendTrust::Anyone => {}
-            BackendTrust::Chain(roots) => {
-                roots.verify(leaf, intermediates, Purpose::Server, now, &self.provider)?;
+        let judged = match &self.trust {
+            BackendTrust::Anyone => Ok(()),
+            BackendTrust::Chain(trust) => {
+                self.judge(trust, leaf, intermediates, ocsp_response, now)
             }
-            BackendTrust::ChainAndName(roots) => {
-                roots.verify(leaf, intermediates, Purpose::Server, now, &self.provider)?;
-                check_name(leaf, host).map_err(|mismatch| name_error(mismatch, host))?;
-            }
-        }
-        Ok(ServerCertVerified::assertion())
+            BackendTrust::ChainAndName(trust) => self
+                .judge(trust, leaf, intermediates, ocsp_response, now)
+                .and_then(|()| {
+                    check_name(leaf, host)
+                        .map(|_| ())
+                        .map_err(|mismatch| (name_error(mismatch, host).into(), None))
+                }),
+        };
+        judged
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|(error, detail)| refusal::record(error, detail, leaf))
     }
 
     fn verify_tls12_signature(
@@ -100,17 +119,17 @@ fn name_error(mismatch: NameMismatch, host: &ServerName<'_>) -> CertificateError
 /// Judges the certificate a client shows, if it shows one.
 #[derive(Debug)]
 pub struct ClientVerifier {
-    roots: Roots,
+    trust: Trust,
     root_names: Vec<DistinguishedName>,
     is_mandatory: bool,
     provider: Arc<CryptoProvider>,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(roots: Roots, is_mandatory: bool, provider: Arc<CryptoProvider>) -> Self {
-        let root_names = roots.store().subjects();
+    pub(crate) fn new(trust: Trust, is_mandatory: bool, provider: Arc<CryptoProvider>) -> Self {
+        let root_names = trust.roots.store().subjects();
         Self {
-            roots,
+            trust,
             root_names,
             is_mandatory,
             provider,
@@ -137,9 +156,10 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.roots
-            .verify(leaf, intermediates, Purpose::Client, now, &self.provider)?;
-        Ok(ClientCertVerified::assertion())
+        self.trust
+            .verify(leaf, intermediates, Purpose::Client, now, &self.provider)
+            .map(|()| ClientCertVerified::assertion())
+            .map_err(|(error, detail)| refusal::record(error, detail, leaf))
     }
 
     fn verify_tls12_signature(

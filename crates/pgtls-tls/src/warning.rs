@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::identity::Identity;
 use crate::name_check::check_name;
-use crate::ocsp::StapleStatus;
+use crate::staple::StapleStatus;
 
 /// Something doubtful, with the key it concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Phase *backend*: name look-up, TCP or Unix-domain socket, TLS as libpq's `sslmode` means it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pgtls_tls::client_config::ClientTls;
 use pgtls_tls::endpoint::dial;
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::Received;
@@ -32,6 +33,8 @@ pub(crate) struct Link {
     /// None without TLS.
     pub(crate) tls: Option<TlsSummary>,
     pub(crate) target: Target,
+    /// Whether a warning is due: the certificate names the host by its CN only.
+    pub(crate) is_named_by_cn: bool,
 }
 
 /// Exactly where a link leads: a CancelRequest has to go to the same place.
@@ -117,18 +120,18 @@ pub(crate) async fn connect_in_time(
     target: &Target,
     scratch: &RefCell<Scratch>,
 ) -> Result<Link, Ending> {
-    match timeout(
-        backend.connect_timeout,
-        connect_target(backend, target, scratch),
-    )
-    .await
-    {
+    let is_in_tls = Cell::new(false);
+    let connecting = connect_target(backend, target, scratch, &is_in_tls);
+    match timeout(backend.connect_timeout, connecting).await {
         Ok(result) => result,
         Err(_elapsed) => {
             let millis = backend.connect_timeout.as_millis();
-            Err(unreachable(format!(
-                "{target}: connect_timeout of {millis} ms passed"
-            )))
+            let ending = unreachable(format!("{target}: connect_timeout of {millis} ms passed"));
+            Err(if is_in_tls.get() {
+                ending.failing(TlsFailureReason::Timeout)
+            } else {
+                ending
+            })
         }
     }
 }
@@ -138,6 +141,7 @@ async fn connect_target(
     backend: &Backend,
     target: &Target,
     scratch: &RefCell<Scratch>,
+    is_in_tls: &Cell<bool>,
 ) -> Result<Link, Ending> {
     let socket = open(target, &backend.keepalive).await?;
     // As in libpq, sslmode means nothing on a Unix-domain socket.
@@ -145,9 +149,15 @@ async fn connect_target(
         return Ok(plain(socket, target));
     };
     let result = match backend.sslnegotiation {
-        Sslnegotiation::Direct => handshake(tls, host, socket, target, scratch, true).await,
+        Sslnegotiation::Direct => {
+            is_in_tls.set(true);
+            handshake(tls, host, socket, target, scratch, true).await
+        }
         Sslnegotiation::Postgres => match request_tls(socket, scratch).await? {
-            Answer::Willing(socket) => handshake(tls, host, socket, target, scratch, false).await,
+            Answer::Willing(socket) => {
+                is_in_tls.set(true);
+                handshake(tls, host, socket, target, scratch, false).await
+            }
             Answer::Unwilling(socket) if backend.sslmode == Sslmode::Prefer => {
                 return Ok(plain(socket, target));
             }
@@ -157,6 +167,7 @@ async fn connect_target(
     match result {
         // libpq's prefer: whatever fails in TLS is tried again without.
         Err(_) if backend.sslmode == Sslmode::Prefer => {
+            is_in_tls.set(false);
             Ok(plain(open(target, &backend.keepalive).await?, target))
         }
         result => result,
@@ -177,6 +188,7 @@ fn plain(socket: Socket, target: &Target) -> Link {
         peer,
         tls: None,
         target: target.clone(),
+        is_named_by_cn: false,
     }
 }
 
@@ -238,12 +250,16 @@ async fn handshake(
     if demands_alpn && summary.alpn.is_none() {
         return Err(violation(
             "the server accepted direct TLS without the ALPN protocol \"postgresql\"",
-        ));
+        )
+        .failing(TlsFailureReason::NoApplicationProtocol));
     }
+    let leaf = summary.peer_certificate.as_deref();
+    let is_named_by_cn = leaf.is_some_and(|leaf| tls.is_first_use_of_common_name(leaf, host));
     Ok(Link {
         peer: Peer::Tls(stream),
         tls: Some(summary),
         target: target.clone(),
+        is_named_by_cn,
     })
 }
 
@@ -275,6 +291,7 @@ fn tls_refused() -> Ending {
         CloseReason::BackendTlsHandshakeFailed,
         "the server does not support TLS, but sslmode demands it",
     )
+    .failing(TlsFailureReason::TlsRefused)
     .telling(
         SqlState::SqlclientUnableToEstablish,
         "the PostgreSQL server behind the proxy does not support TLS, which this route demands",

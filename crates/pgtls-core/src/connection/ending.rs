@@ -1,6 +1,6 @@
 //! [`Ending`]: why a phase could not go on, what the log is told, and what the client is told.
 
-use pgtls_tls::failure::{AlertDirection as FailureAlert, TlsFailure};
+use pgtls_tls::failure::{AlertDirection as FailureAlert, TlsFailure, TlsFailureReason};
 use pgtls_tls::session::SessionError;
 use pgtls_wire::{ErrorResponse, SqlState};
 
@@ -14,6 +14,8 @@ pub(crate) struct Ending {
     /// For the log; may name addresses and files.
     pub(crate) message: Option<String>,
     pub(crate) alert: Option<Box<AlertReport>>,
+    /// Why TLS failed, where it did.
+    pub(crate) tls_failure: Option<TlsFailureReason>,
     /// The backend that could not be reached.
     pub(crate) backend_addr: Option<String>,
     /// For the client; names nothing internal.
@@ -50,6 +52,7 @@ impl Ending {
             fault: None,
             message: None,
             alert: None,
+            tls_failure: None,
             backend_addr: None,
             notice: None,
         }
@@ -83,7 +86,9 @@ impl Ending {
     pub(crate) fn of_client(error: &SessionError) -> Self {
         let reason = match error {
             SessionError::Io(_) => CloseReason::ClientReset,
-            SessionError::Tls(_) | SessionError::ClosedInHandshake => CloseReason::ClientTlsFailed,
+            SessionError::Tls(_)
+            | SessionError::Certificate(_)
+            | SessionError::ClosedInHandshake => CloseReason::ClientTlsFailed,
             SessionError::Poisoned => CloseReason::Panic,
         };
         Self::of_session(error, reason, TlsSide::Client)
@@ -93,7 +98,9 @@ impl Ending {
     pub(crate) fn of_backend(error: &SessionError) -> Self {
         let reason = match error {
             SessionError::Io(_) => CloseReason::BackendReset,
-            SessionError::Tls(_) | SessionError::ClosedInHandshake => CloseReason::BackendTlsFailed,
+            SessionError::Tls(_)
+            | SessionError::Certificate(_)
+            | SessionError::ClosedInHandshake => CloseReason::BackendTlsFailed,
             SessionError::Poisoned => CloseReason::Panic,
         };
         Self::of_session(error, reason, TlsSide::Backend)
@@ -105,10 +112,20 @@ impl Ending {
             TlsSide::Client => FaultSide::Client,
             TlsSide::Backend => FaultSide::Backend,
         };
-        let Some(error) = error.tls() else {
-            return Self::by(fault, reason, error.to_string());
+        let Some(tls_error) = error.tls() else {
+            return Self {
+                tls_failure: failure_without_tls(error, reason),
+                ..Self::by(fault, reason, error.to_string())
+            };
         };
-        let failure = TlsFailure::from(error);
+        let failure = TlsFailure::from(tls_error);
+        let message = match error {
+            SessionError::Certificate(refused) => refused.to_string(),
+            SessionError::Tls(_)
+            | SessionError::Io(_)
+            | SessionError::ClosedInHandshake
+            | SessionError::Poisoned => failure.message,
+        };
         let alert = failure.alert.map(|alert| {
             Box::new(AlertReport {
                 direction: match alert.direction {
@@ -121,7 +138,29 @@ impl Ending {
         });
         Self {
             alert,
-            ..Self::by(fault, reason, failure.message)
+            tls_failure: Some(failure.reason),
+            ..Self::by(fault, reason, message)
         }
     }
+
+    /// Adds why TLS failed.
+    pub(crate) fn failing(mut self, reason: TlsFailureReason) -> Self {
+        self.tls_failure = Some(reason);
+        self
+    }
+}
+
+/// What ended a handshake from below TLS; a session's end is no failure of TLS.
+fn failure_without_tls(error: &SessionError, reason: CloseReason) -> Option<TlsFailureReason> {
+    let is_handshake = matches!(
+        reason,
+        CloseReason::ClientTlsHandshakeFailed | CloseReason::BackendTlsHandshakeFailed
+    );
+    is_handshake.then_some(match error {
+        SessionError::ClosedInHandshake => TlsFailureReason::Eof,
+        SessionError::Io(_) => TlsFailureReason::SocketError,
+        SessionError::Tls(_) | SessionError::Certificate(_) | SessionError::Poisoned => {
+            TlsFailureReason::Internal
+        }
+    })
 }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 
 use pgtls_tls::client_hello::ServedIdentity;
 use pgtls_tls::endpoint::{ClientFacing, accept};
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::server_config::ServerTls;
 use pgtls_tls::session::SessionError;
@@ -143,6 +144,7 @@ fn direct_without_alpn() -> Ending {
         CloseReason::ClientProtocolViolation,
         "direct TLS connection without the ALPN protocol \"postgresql\"",
     )
+    .failing(TlsFailureReason::NoApplicationProtocol)
     .telling(
         SqlState::ProtocolViolation,
         "received direct SSL connection request without ALPN protocol negotiation extension",

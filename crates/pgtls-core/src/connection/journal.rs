@@ -7,6 +7,7 @@ use std::time::Instant;
 use pgtls_tls::summary::TlsSummary;
 
 use crate::admission::Permit;
+use crate::connection::connect::Target;
 use crate::connection::ending::Ending;
 use crate::data_plane::{ClientEncryption, Event, EventSink, Shared};
 use crate::messages::{Adopted, OverLimit};
@@ -69,6 +70,7 @@ impl Journal {
             sqlstate: None,
             message: None,
             alert: None,
+            tls_failure: None,
             is_cancel: false,
         };
         let journal = Self {
@@ -128,7 +130,7 @@ impl Journal {
 
     /// Notes a finished handshake.
     pub(crate) fn note_tls(&mut self, side: TlsSide, summary: &TlsSummary) {
-        let tls = TlsReport::of(summary);
+        let tls = TlsReport::of(summary, side);
         let Some(report) = self.report.as_deref_mut() else {
             return;
         };
@@ -146,6 +148,20 @@ impl Journal {
         }
     }
 
+    /// Tells that verify-full accepted the backend's certificate by its CN.
+    pub(crate) fn tell_common_name(&self, target: &Target) {
+        let Some(report) = self.report.as_deref() else {
+            return;
+        };
+        let certificate = report.backend_tls.as_ref();
+        let certificate = certificate.and_then(|tls| tls.peer_cert.as_deref());
+        (self.events)(Event::CommonNameUsed {
+            route_id: report.route_id,
+            backend_addr: target.to_string(),
+            certificate: certificate.cloned(),
+        });
+    }
+
     /// Notes how it ended, and the notice that the client was sent along with that.
     pub(crate) fn note_ending(&mut self, ending: Ending) {
         self.note(|report| {
@@ -153,6 +169,7 @@ impl Journal {
             report.fault_side = ending.fault;
             report.message = ending.message;
             report.alert = ending.alert.map(|alert| *alert);
+            report.tls_failure = ending.tls_failure;
             if ending.backend_addr.is_some() {
                 report.backend_addr = ending.backend_addr;
             }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_wire::{MessageWalk, SqlState};
 use tokio::time::timeout;
 
@@ -28,6 +29,7 @@ use crate::connection::serve::Context;
 use crate::connection::session::Session;
 use crate::connection::signals::{Activity, Signals, login_signals, signals};
 use crate::connection::socket::Socket;
+use crate::connection::user_map::check_user;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
 use crate::routes::Route;
@@ -86,7 +88,7 @@ pub(crate) async fn log_in(
         greeted = greet(greeting, is_over_limit, context, journal) => greeted,
         // Nothing can be told to a client in the middle of its handshake.
         farewell = &mut signals => {
-            journal.note_ending(Ending { notice: None, ..farewell.ending() });
+            journal.note_ending(ending_in_greeting(farewell.ending(), encryption));
             return None;
         }
     };
@@ -107,6 +109,17 @@ pub(crate) async fn log_in(
     // Until here a connection over a limit counts among the handshakes, which bounds how many of them there are.
     drop(over_limit);
     None
+}
+
+/// The end of a connection whose client says nothing, or not enough.
+fn ending_in_greeting(ending: Ending, encryption: ClientEncryption) -> Ending {
+    let is_timeout =
+        ending.reason == CloseReason::LoginTimeout && encryption != ClientEncryption::None;
+    Ending {
+        notice: None,
+        tls_failure: is_timeout.then_some(TlsFailureReason::Timeout),
+        ..ending
+    }
 }
 
 fn session(client: ClientPeer, opened: Opened, context: Context<'_>, journal: &Journal) -> Session {
@@ -205,6 +218,11 @@ async fn answer(
     #[cfg(feature = "fault-injection")]
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
+    check_user(
+        client.tls.as_ref(),
+        journal.route(),
+        startup.user.as_deref(),
+    )?;
     let named = unless(signals, about_route(client, &startup, context, journal)).await?;
     let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
     let connecting = connect_backend(&backend, &backend.addresses, context.scratch);
@@ -298,6 +316,9 @@ async fn authenticate(
         journal.note_tls(TlsSide::Backend, tls);
     }
     unless(signals, about_backend(&link, context, journal)).await?;
+    if link.is_named_by_cn {
+        journal.tell_common_name(&link.target);
+    }
     let route = Arc::clone(journal.route());
     let conflict = has_channel_binding_conflict(client, &link);
     let place = CancelPlace {

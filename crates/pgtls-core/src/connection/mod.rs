@@ -20,6 +20,7 @@ mod serve;
 mod session;
 mod signals;
 mod socket;
+mod user_map;
 mod watch;
 
 pub(crate) use ending::Ending;

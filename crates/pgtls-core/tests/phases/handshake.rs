@@ -339,8 +339,9 @@ async fn a_client_certificate_is_verified_and_reported() {
         let id = client.id;
         client.close().await;
         let report = stage.report(id).await.client_tls.unwrap();
-        assert!(report.peer_cert_subject.unwrap().contains("alice"));
-        assert_eq!(report.peer_cert_sha256.unwrap().len(), 64);
+        let certificate = report.peer_cert.unwrap();
+        assert!(certificate.subject.contains("alice"));
+        assert_eq!(certificate.sha256.len(), 64);
 
         let mallory = TestCa::new("another root").issue(&CertificateSpec::client("alice"));
         let Client { frontend, id } = stage.arrive(Arrival::default()).await;
@@ -442,9 +443,10 @@ async fn finished_handshakes_of_both_legs_are_events_when_asked_for() {
                 tls,
                 ..
             } => Some((connection_id, side, tls.version)),
-            Event::Asked { .. } | Event::ConnectionClosed(_) | Event::WorkerRestarted { .. } => {
-                None
-            }
+            Event::Asked { .. }
+            | Event::ConnectionClosed(_)
+            | Event::CommonNameUsed { .. }
+            | Event::WorkerRestarted { .. } => None,
         })
         .collect();
     let expected = [

@@ -39,6 +39,7 @@ impl Stage {
                 Some((question_id, question))
             }
             Event::ConnectionClosed(_)
+            | Event::CommonNameUsed { .. }
             | Event::TlsEstablished { .. }
             | Event::WorkerRestarted { .. } => None,
         };

@@ -26,4 +26,6 @@ mod responder;
 mod route;
 mod stage;
 mod supervision;
+mod tls_failures;
+mod user_map;
 mod workers;

@@ -402,7 +402,10 @@ impl Stage {
     pub(crate) fn replaced_workers(&self) -> Vec<(u32, String)> {
         let replaced = |event| match event {
             Event::WorkerRestarted { worker, reason } => Some((worker, reason)),
-            Event::ConnectionClosed(_) | Event::Asked { .. } | Event::TlsEstablished { .. } => None,
+            Event::Asked { .. }
+            | Event::ConnectionClosed(_)
+            | Event::CommonNameUsed { .. }
+            | Event::TlsEstablished { .. } => None,
         };
         self.events().into_iter().filter_map(replaced).collect()
     }
@@ -520,7 +523,10 @@ impl Drop for Stage {
 fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
     events.iter().filter_map(|event| match event {
         Event::ConnectionClosed(report) => Some(report.as_ref()),
-        Event::Asked { .. } | Event::TlsEstablished { .. } | Event::WorkerRestarted { .. } => None,
+        Event::Asked { .. }
+        | Event::TlsEstablished { .. }
+        | Event::CommonNameUsed { .. }
+        | Event::WorkerRestarted { .. } => None,
     })
 }
 

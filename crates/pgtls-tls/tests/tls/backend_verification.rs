@@ -242,7 +242,7 @@ fn a_trusted_self_signed_certificate_still_needs_its_dates_and_its_purpose() {
     pki.ca_file = for_clients.certificate.clone();
     assert_eq!(
         refusal(&pki, &for_clients, Ca, "db.example"),
-        ("bad_certificate", Some("unsupported_certificate"))
+        ("wrong_purpose", Some("unsupported_certificate"))
     );
 }
 

@@ -149,7 +149,7 @@ fn a_certificate_for_servers_only_is_refused_from_a_client() {
             Some(&server_only),
             TlsVersion::Tls13
         ),
-        ("bad_certificate", Some("unsupported_certificate"))
+        ("wrong_purpose", Some("unsupported_certificate"))
     );
 }
 

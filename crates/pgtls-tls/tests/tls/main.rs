@@ -17,6 +17,8 @@ mod encrypted_keys;
 mod hosts;
 mod identities;
 mod observer;
+mod revocation;
+mod staple;
 mod stapling;
 mod support;
 mod version_one_certificates;

@@ -1,0 +1,347 @@
+//! Certificate revocation lists, on both legs: what is refused, with which reason, alert and words.
+
+use std::path::PathBuf;
+
+use pgtls_tls::client_config::build_client_config;
+use pgtls_tls::dated::{DatedKind, dated_files};
+use pgtls_tls::options::{
+    BackendTlsOptions, BackendVerification, ClientCertificate, ListenerTlsOptions, RootCert,
+    TlsVersion,
+};
+use pgtls_tls::server_config::build_server_config;
+use rcgen::{
+    Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+
+use crate::support::{
+    Authority, Directory, Files, authority_params, connect, leaf_params, listener, named,
+};
+
+/// An authority that may sign lists, an intermediate below it, and a directory for files.
+struct Lists {
+    directory: Directory,
+    root: Authority,
+    intermediate: Authority,
+    ca_file: PathBuf,
+    server: Files,
+}
+
+/// When a list is from, and how long it holds.
+#[derive(Clone, Copy)]
+enum Dates {
+    Current,
+    Older,
+    Expired,
+}
+
+fn signing_params(name: &str) -> CertificateParams {
+    let mut params = authority_params(name);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+impl Lists {
+    fn new() -> Self {
+        let directory = Directory::new();
+        let root =
+            CertifiedIssuer::self_signed(signing_params("Root"), KeyPair::generate().unwrap())
+                .unwrap();
+        let intermediate = CertifiedIssuer::signed_by(
+            signing_params("Intermediate"),
+            KeyPair::generate().unwrap(),
+            &root,
+        )
+        .unwrap();
+        let ca_file = directory.write("ca.crt", &root.pem());
+        let key = KeyPair::generate().unwrap();
+        let mut params = leaf_params(&["db.example"]);
+        params.serial_number = Some(SerialNumber::from(77_u64));
+        let certificate = params.signed_by(&key, &root).unwrap();
+        let server = Files {
+            certificate: directory.write("server.crt", &certificate.pem()),
+            key: directory.write("server.key", &key.serialize_pem()),
+        };
+        Self {
+            directory,
+            root,
+            intermediate,
+            ca_file,
+            server,
+        }
+    }
+
+    /// A client certificate with this serial number, below the root or the intermediate.
+    fn client(&self, name: &str, serial: u64, issuer: &Authority) -> Files {
+        let key = KeyPair::generate().unwrap();
+        let mut params = named(name);
+        params.serial_number = Some(SerialNumber::from(serial));
+        let certificate: Certificate = params.signed_by(&key, issuer).unwrap();
+        let chain = certificate.pem() + &self.intermediate.pem();
+        Files {
+            certificate: self.directory.write(&format!("{name}.crt"), &chain),
+            key: self
+                .directory
+                .write(&format!("{name}.key"), &key.serialize_pem()),
+        }
+    }
+
+    fn listening(&self, crl: &str) -> ListenerTlsOptions {
+        ListenerTlsOptions {
+            client_certificate: ClientCertificate::Require,
+            ca_file: Some(self.ca_file.clone()),
+            crl_file: Some(self.directory.write("crl.pem", crl)),
+            ..listener(&[&self.server])
+        }
+    }
+
+    fn showing(&self, files: &Files, version: TlsVersion) -> BackendTlsOptions {
+        BackendTlsOptions {
+            verification: BackendVerification::Ca,
+            root_cert: Some(RootCert::File(self.ca_file.clone())),
+            cert_file: Some(files.certificate.clone()),
+            key_file: Some(files.key.clone()),
+            min_version: version,
+            max_version: Some(version),
+            ..BackendTlsOptions::default()
+        }
+    }
+
+    /// What the listener says of a client: reason and alert, or "accepted".
+    fn judged(&self, crl: &str, client: &Files) -> (&'static str, Option<&'static str>) {
+        let options = self.listening(crl);
+        let mut judgements = [TlsVersion::Tls12, TlsVersion::Tls13].map(|version| {
+            match connect(&options, &self.showing(client, version), "db.example") {
+                Ok(_) => ("accepted", None),
+                Err(failed) => failed.server_labels(),
+            }
+        });
+        judgements.sort_unstable();
+        assert_eq!(judgements[0], judgements[1], "both versions agree");
+        judgements[0]
+    }
+}
+
+/// A list in PEM that revokes these serial numbers.
+fn list(issuer: &Authority, revoked: &[u64], dates: Dates) -> String {
+    let (this_update, next_update) = match dates {
+        Dates::Current => (date_time_ymd(2024, 1, 1), date_time_ymd(2124, 1, 1)),
+        Dates::Older => (date_time_ymd(2023, 1, 1), date_time_ymd(2124, 1, 1)),
+        Dates::Expired => (date_time_ymd(2024, 1, 1), date_time_ymd(2024, 2, 1)),
+    };
+    let params = CertificateRevocationListParams {
+        this_update,
+        next_update,
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked
+            .iter()
+            .map(|&serial| RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: date_time_ymd(2024, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).unwrap().pem().unwrap()
+}
+
+const ACCEPTED: (&str, Option<&str>) = ("accepted", None);
+const REVOKED: (&str, Option<&str>) = ("revoked", Some("certificate_revoked"));
+const UNKNOWN: (&str, Option<&str>) = ("unknown_revocation", Some("unknown_ca"));
+
+#[test]
+fn a_revoked_client_certificate_is_refused_and_others_are_not() {
+    let lists = Lists::new();
+    let (alice, bob) = (
+        lists.client("alice", 1, &lists.root),
+        lists.client("bob", 2, &lists.root),
+    );
+    let crl = list(&lists.root, &[1, 9], Dates::Current);
+    assert_eq!(lists.judged(&crl, &alice), REVOKED);
+    assert_eq!(lists.judged(&crl, &bob), ACCEPTED);
+    assert_eq!(
+        lists.judged(&list(&lists.root, &[], Dates::Current), &alice),
+        ACCEPTED
+    );
+}
+
+#[test]
+fn an_expired_list_lets_nobody_in() {
+    let lists = Lists::new();
+    let bob = lists.client("bob", 2, &lists.root);
+    assert_eq!(
+        lists.judged(&list(&lists.root, &[], Dates::Expired), &bob),
+        UNKNOWN
+    );
+}
+
+#[test]
+fn the_newest_list_of_an_issuer_counts_wherever_it_stands() {
+    let lists = Lists::new();
+    let alice = lists.client("alice", 1, &lists.root);
+    let newer = list(&lists.root, &[1], Dates::Current);
+    let older = list(&lists.root, &[], Dates::Older);
+    assert_eq!(lists.judged(&(older.clone() + &newer), &alice), REVOKED);
+    assert_eq!(lists.judged(&(newer + &older), &alice), REVOKED);
+}
+
+#[test]
+fn every_certificate_below_the_root_needs_a_list_of_its_issuer() {
+    let lists = Lists::new();
+    let carol = lists.client("carol", 3, &lists.intermediate);
+    let of_root = list(&lists.root, &[], Dates::Current);
+    let of_intermediate = list(&lists.intermediate, &[], Dates::Current);
+    assert_eq!(lists.judged(&of_root, &carol), UNKNOWN);
+    let both = of_root.clone() + &of_intermediate;
+    assert_eq!(lists.judged(&both, &carol), ACCEPTED);
+    let revoking = of_root + &list(&lists.intermediate, &[3], Dates::Current);
+    assert_eq!(lists.judged(&revoking, &carol), REVOKED);
+}
+
+#[test]
+fn a_list_that_another_key_signed_proves_nothing() {
+    let lists = Lists::new();
+    let impostor =
+        CertifiedIssuer::self_signed(signing_params("Root"), KeyPair::generate().unwrap()).unwrap();
+    let bob = lists.client("bob", 2, &lists.root);
+    assert_eq!(
+        lists.judged(&list(&impostor, &[], Dates::Current), &bob),
+        UNKNOWN
+    );
+}
+
+#[test]
+fn a_trusted_self_signed_leaf_needs_a_list_too() {
+    let lists = Lists::new();
+    let key = KeyPair::generate().unwrap();
+    let certificate = named("own").self_signed(&key).unwrap();
+    let own = Files {
+        certificate: lists.directory.write("own.crt", &certificate.pem()),
+        key: lists.directory.write("own.key", &key.serialize_pem()),
+    };
+    let mut options = lists.listening(&list(&lists.root, &[], Dates::Current));
+    let both = lists.root.pem() + &certificate.pem();
+    options.ca_file = Some(lists.directory.write("both.crt", &both));
+    let backend = lists.showing(&own, TlsVersion::Tls13);
+    let failed = connect(&options, &backend, "db.example").unwrap_err();
+    assert_eq!(failed.server_labels(), UNKNOWN);
+    options.crl_file = None;
+    assert!(connect(&options, &backend, "db.example").is_ok());
+}
+
+#[test]
+fn a_revoked_backend_certificate_is_refused() {
+    let lists = Lists::new();
+    let options = listener(&[&lists.server]);
+    for (revoked, dates, expected) in [
+        (&[77][..], Dates::Current, Some(REVOKED)),
+        (&[], Dates::Current, None),
+        (&[], Dates::Expired, Some(UNKNOWN)),
+    ] {
+        let crl = list(&lists.root, revoked, dates);
+        let backend = BackendTlsOptions {
+            verification: BackendVerification::Full,
+            root_cert: Some(RootCert::File(lists.ca_file.clone())),
+            crl_file: Some(lists.directory.write("backend-crl.pem", &crl)),
+            ..BackendTlsOptions::default()
+        };
+        let refusal = connect(&options, &backend, "db.example").err();
+        assert_eq!(refusal.map(|failed| failed.client_labels()), expected);
+    }
+}
+
+#[test]
+fn a_file_of_lists_that_cannot_be_used_is_an_error_with_its_key() {
+    let lists = Lists::new();
+    let stranger =
+        CertifiedIssuer::self_signed(signing_params("Stranger"), KeyPair::generate().unwrap())
+            .unwrap();
+    let good = list(&lists.root, &[], Dates::Current);
+    let cut = good.split_at(good.len() / 2).0;
+    let garbled = good.replacen("MI", "MJ", 1);
+    for (text, words) in [
+        ("", "contains no certificate revocation list"),
+        (garbled.as_str(), "CRL 1 in the file cannot be used"),
+        (cut, "is not valid PEM"),
+        (
+            &list(&stranger, &[], Dates::Current),
+            "only CRLs of issuers that are not among the trusted CAs (CN=Stranger)",
+        ),
+    ] {
+        let error = build_server_config(&lists.listening(text)).unwrap_err();
+        assert_eq!(error.key(), "listener.ssl_crl_file");
+        assert_eq!(error.code(), "PGTLS_TLS_CERTIFICATE_INVALID");
+        assert!(error.to_string().contains(words), "{error}");
+        let backend = BackendTlsOptions {
+            verification: BackendVerification::Ca,
+            root_cert: Some(RootCert::File(lists.ca_file.clone())),
+            crl_file: Some(lists.directory.write("crl.pem", text)),
+            ..BackendTlsOptions::default()
+        };
+        let error = build_client_config(&backend).unwrap_err();
+        assert_eq!(error.key(), "backend.sslcrl");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let mut missing = lists.listening(&good);
+    missing.crl_file = Some(lists.directory.path("nowhere.pem"));
+    let error = build_server_config(&missing).unwrap_err();
+    assert_eq!(error.key(), "listener.ssl_crl_file");
+}
+
+#[test]
+fn lists_need_a_file_of_authorities() {
+    let lists = Lists::new();
+    let crl = list(&lists.root, &[], Dates::Current);
+    let mut options = lists.listening(&crl);
+    options.client_certificate = ClientCertificate::None;
+    let error = build_server_config(&options).unwrap_err();
+    assert!(error.to_string().contains("set ssl_ca_file"), "{error}");
+    for root_cert in [None, Some(RootCert::System)] {
+        let is_system = root_cert.is_some();
+        let backend = BackendTlsOptions {
+            verification: if is_system {
+                BackendVerification::Full
+            } else {
+                BackendVerification::None
+            },
+            root_cert,
+            crl_file: options.crl_file.clone(),
+            ..BackendTlsOptions::default()
+        };
+        // Where the system has no roots, that comes first.
+        if let Err(error) = build_client_config(&backend) {
+            assert!(
+                error.to_string().contains("sslrootcert to a PEM file"),
+                "{error}"
+            );
+        } else {
+            panic!("lists without authorities were accepted");
+        }
+    }
+}
+
+#[test]
+fn the_dates_of_authorities_and_lists_are_told() {
+    let lists = Lists::new();
+    let crl = list(&lists.root, &[], Dates::Expired);
+    let entries = dated_files(Some(&lists.listening(&crl)), None);
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.key, entry.kind, entry.subject.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("listener.ssl_ca_file", DatedKind::Authority, "CN=Root"),
+            (
+                "listener.ssl_crl_file",
+                DatedKind::RevocationList,
+                "CN=Root"
+            ),
+        ]
+    );
+    assert_eq!(entries[1].until, 1_706_745_600);
+}

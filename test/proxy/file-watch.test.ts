@@ -1,0 +1,165 @@
+/** Files that change in place, by rename, by links, and while they are written. */
+import {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { toDataPlaneOptions } from '../../src/data-plane/options.ts';
+import { FileWatch, fingerprintNow } from '../../src/proxy/file-watch.ts';
+import { watchedFiles } from '../../src/proxy/watched-files.ts';
+import { config, proxyConfig } from '../data-plane/configuration.ts';
+
+const INTERVAL_MILLIS = 10;
+const WAIT = { timeout: 10_000, interval: 5 };
+
+function directory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'pgtls-watch-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** Watches until the test ends; `answer` is what becomes of each change. */
+function watching(files: readonly string[], answer: () => boolean = () => true) {
+  const onChange = vi.fn(answer);
+  const used = fingerprintNow(files);
+  const watch = new FileWatch({ files, used, intervalMillis: INTERVAL_MILLIS, onChange });
+  watch.start();
+  onTestFinished(() => watch.stop());
+  return { onChange, watch };
+}
+
+describe('a change', () => {
+  it.each([
+    ['in place', (file: string) => writeFileSync(file, 'other text')],
+    [
+      'by rename',
+      (file: string) => {
+        writeFileSync(`${file}.new`, 'text');
+        renameSync(`${file}.new`, file);
+      },
+    ],
+    ['by removal', (file: string) => unlinkSync(file)],
+  ])('%s is told once', async (_, change) => {
+    const file = join(directory(), 'tls.crt');
+    writeFileSync(file, 'text');
+    const { onChange } = watching([file]);
+    change(file);
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(1), WAIT);
+    const second = join(directory(), 'second');
+    writeFileSync(second, '');
+    const probe = watching([second]);
+    writeFileSync(second, 'x');
+    await vi.waitFor(() => expect(probe.onChange).toHaveBeenCalledTimes(1), WAIT);
+    expect(onChange).toHaveBeenCalledTimes(1);
+  });
+
+  it("of Kubernetes' ..data link is one of every file behind it", async () => {
+    const volume = directory();
+    for (const version of ['..1', '..2']) {
+      mkdirSync(join(volume, version));
+      writeFileSync(join(volume, version, 'tls.crt'), version);
+    }
+    symlinkSync('..1', join(volume, '..data'));
+    symlinkSync('..data/tls.crt', join(volume, 'tls.crt'));
+    const { onChange } = watching([join(volume, 'tls.crt')]);
+    symlinkSync('..2', join(volume, '..data_tmp'));
+    renameSync(join(volume, '..data_tmp'), join(volume, '..data'));
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(1), WAIT);
+  });
+
+  it('that came while the files were loaded is not missed', async () => {
+    const file = join(directory(), 'tls.crt');
+    writeFileSync(file, 'text');
+    const used = fingerprintNow([file]);
+    writeFileSync(file, 'longer text');
+    const onChange = vi.fn(() => true);
+    const watch = new FileWatch({ files: [file], used, intervalMillis: INTERVAL_MILLIS, onChange });
+    onTestFinished(() => watch.stop());
+    watch.start();
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(1), WAIT);
+  });
+
+  it('of files that never rest is told nonetheless', async () => {
+    const file = join(directory(), 'tls.crt');
+    writeFileSync(file, '');
+    const { onChange } = watching([file]);
+    let size = 0;
+    const writing = setInterval(() => writeFileSync(file, 'x'.repeat(++size)), 1);
+    onTestFinished(() => clearInterval(writing));
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalled(), WAIT);
+  });
+});
+
+describe('files that cannot be used', () => {
+  it('are tried again until they can, though nothing changes any more', async () => {
+    const file = join(directory(), 'tls.crt');
+    writeFileSync(file, '');
+    let tries = 0;
+    const { onChange } = watching([file], () => ++tries === 4);
+    writeFileSync(file, 'text');
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(4), WAIT);
+  });
+});
+
+describe('a watch that was stopped', () => {
+  it('tells nothing more', async () => {
+    const file = join(directory(), 'tls.crt');
+    writeFileSync(file, '');
+    const stopped = watching([file]);
+    const other = watching([file]);
+    stopped.watch.stop();
+    writeFileSync(file, 'text');
+    await vi.waitFor(() => expect(other.onChange).toHaveBeenCalled(), WAIT);
+    expect(stopped.onChange).not.toHaveBeenCalled();
+  });
+});
+
+describe('the files that are watched', () => {
+  const backend = {
+    sslmode: 'verify-full' as const,
+    sslrootcert: '/b/ca',
+    sslcrl: '/b/crl',
+    sslcert: '/b/crt',
+    sslkey: '/b/key',
+  };
+
+  it('are all that a configuration names, each once', () => {
+    const proxy = proxyConfig('a', {
+      sslCaFile: '/l/ca',
+      sslCrlFile: '/l/crl',
+      userMapFile: '/l/map',
+    });
+    const twice = [proxy, proxyConfig('b')].map((one) => ({
+      ...one,
+      backend: { ...one.backend, ...backend },
+    }));
+    expect(watchedFiles(toDataPlaneOptions(config(twice), false))).toEqual([
+      '/tls/server.crt',
+      '/tls/server.key',
+      '/l/ca',
+      '/l/crl',
+      '/l/map',
+      '/b/ca',
+      '/b/crl',
+      '/b/crt',
+      '/b/key',
+    ]);
+  });
+
+  it('are none where there is no TLS, and not the CAs of the system', () => {
+    const proxy = proxyConfig('a', { sslmode: 'disable' });
+    expect(watchedFiles(toDataPlaneOptions(config([proxy]), false))).toEqual([]);
+    const plain = {
+      ...proxy,
+      backend: { ...proxy.backend, ...backend, sslmode: 'disable' as const },
+    };
+    expect(watchedFiles(toDataPlaneOptions(config([plain]), false))).toEqual([]);
+  });
+});
