@@ -95,6 +95,13 @@ const LISTENER: KeyTable = {
     'Key exchange groups, preferred first.',
   ),
   alpn: key('list', '["postgresql"]', 'Protocols accepted by ALPN; direct TLS needs `postgresql`.'),
+  session_tickets: key(
+    'integer',
+    '0',
+    'TLS 1.3 tickets sent per handshake, 8 at most; 0 = no session is resumed.',
+  ),
+  ticket_key_file: key('path', 'none', 'Keys of tickets, shared by instances; see below.'),
+  ticket_rotation: key('duration', '"6h"', 'Of generated ticket keys; also how long tickets last.'),
   cert_refresh_interval: key(
     'duration',
     '"24h"',
@@ -196,9 +203,6 @@ export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
     'user_map_file',
     'ssl_ocsp_file',
     'no_sni',
-    'session_tickets',
-    'ticket_key_file',
-    'ticket_rotation',
     'conn_rate_per_ip',
     'proxy_protocol',
     'trusted_proxies',

@@ -43,6 +43,7 @@ export function closeFields(report: ConnectionReport): LogFields {
     client_cert_sha256: report.clientTls?.peerCertSha256,
     backend_tls_version: report.backendTls?.version,
     backend_cipher: report.backendTls?.cipher,
+    backend_resumed: report.backendTls?.resumed,
     bytes_in: report.bytesIn,
     bytes_out: report.bytesOut,
     duration_ms: Math.round(report.durationMillis),

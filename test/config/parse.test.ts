@@ -161,7 +161,7 @@ describe('a key of a later version', () => {
     ]);
   });
 
-  it.each(['session_tickets = 0', 'ssl_crl_file = "x"', 'proxy_protocol = "off"', 'host = []'])(
+  it.each(['trusted_proxies = []', 'ssl_crl_file = "x"', 'proxy_protocol = "off"', 'host = []'])(
     'is not supported in a listener: %s',
     (line) => {
       expect(listenerMessages(line)).toEqual([

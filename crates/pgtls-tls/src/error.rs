@@ -6,7 +6,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::config_key::LISTENER_TICKET_KEYS;
 use crate::options::TlsVersion;
+use crate::ticket_key_file::TicketKeyError;
 
 /// TLS options, or a file they name, that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -262,6 +264,9 @@ pub enum TlsConfigError {
         /// As written.
         host: String,
     },
+    /// The keys of session tickets can't be used.
+    #[error(transparent)]
+    TicketKeys(#[from] TicketKeyError),
     /// rustls refused the assembled configuration.
     #[error("the TLS library refused the configuration: {source}")]
     Refused {
@@ -288,7 +293,7 @@ pub const CODES: [(&str, &str); 6] = [
     ),
     (
         "PGTLS_TLS_KEY_INVALID",
-        "a key file has no usable private key",
+        "a key file has no usable private key, or no usable ticket key",
     ),
     (
         "PGTLS_TLS_KEY_PERMISSIONS",
@@ -313,6 +318,7 @@ impl TlsConfigError {
             Self::NoPrivateKey { .. } | Self::KeyEncrypted { .. } | Self::KeyUnsupported { .. } => {
                 "PGTLS_TLS_KEY_INVALID"
             }
+            Self::TicketKeys(problem) => problem.code(),
             Self::KeyPermissions { .. } => "PGTLS_TLS_KEY_PERMISSIONS",
             Self::KeyMismatch { .. } => "PGTLS_TLS_KEY_MISMATCH",
             Self::CertificateMissing { .. }
@@ -363,6 +369,7 @@ impl TlsConfigError {
             | Self::UnixSocketUnnameable { key, .. }
             | Self::HostInvalid { key, .. }
             | Self::Refused { key, .. } => key,
+            Self::TicketKeys(_) => LISTENER_TICKET_KEYS,
         }
     }
 }

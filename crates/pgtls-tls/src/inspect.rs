@@ -1,6 +1,9 @@
 //! [`inspect`]: every problem of a route's TLS options at once, and the identities they name; for `validate` and reload.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::time_provider::DefaultTimeProvider;
 
 use crate::client_config::{self, BackendHost, server_name};
 use crate::error::TlsConfigError;
@@ -58,11 +61,11 @@ pub fn inspect(
 ) -> Inspection {
     let mut inspection = Inspection::default();
     if let Some(options) = listener {
-        let (identities, result) = server_config::assemble(options);
+        let (identities, result) = server_config::assemble(options, &Arc::default());
         inspection.add(IdentityRole::Listener, identities, result.err());
     }
     if let Some(options) = backend {
-        let (identity, result) = client_config::assemble(options);
+        let (identity, result) = client_config::assemble(options, DefaultTimeProvider);
         inspection.add(IdentityRole::Backend, identity, result.err());
         let unnameable = hosts
             .iter()

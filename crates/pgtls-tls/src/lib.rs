@@ -5,6 +5,7 @@
 //! Invariant: file paths come in, private keys never go out.
 
 pub mod alert;
+mod backend_sessions;
 pub mod buffer;
 pub mod build;
 mod chain;
@@ -25,12 +26,20 @@ pub mod options;
 pub mod outbox;
 mod pem_file;
 pub mod policy;
+mod policy_hash;
+pub mod resumption_state;
 pub mod server_config;
+mod server_resumption;
 pub mod session;
+mod session_cache;
+mod session_rules;
+mod session_value;
 pub mod sni_resolver;
 pub mod socket_source;
 pub mod stream;
 pub mod summary;
 mod sync;
+pub mod ticket_key_file;
+mod tickets;
 pub mod verifier;
 mod version_one;

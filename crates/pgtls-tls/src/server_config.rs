@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::CertificateDer;
 
@@ -14,6 +14,11 @@ use crate::identity::{Identity, IdentityKeys};
 use crate::leaf::LeafInfo;
 use crate::options::{ClientCertificate, ListenerTlsOptions};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::policy_hash::{Loaded, listener_policy_hash};
+use crate::resumption_state::ResumptionState;
+use crate::server_resumption::{
+    KeySource, ServerResumption, SessionPolicy, read_key_source, set_resumption,
+};
 use crate::sni_resolver::SniResolver;
 use crate::verifier::ClientVerifier;
 
@@ -30,7 +35,15 @@ pub struct ServerTls {
 
 /// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
 pub fn build_server_config(options: &ListenerTlsOptions) -> Result<ServerTls, TlsConfigError> {
-    let (_, result) = assemble(options);
+    resume_server_config(options, &Arc::default())
+}
+
+/// Like [`build_server_config`], going on with the `state` of the configuration that this one replaces.
+pub fn resume_server_config(
+    options: &ListenerTlsOptions,
+    state: &Arc<ResumptionState>,
+) -> Result<ServerTls, TlsConfigError> {
+    let (_, result) = assemble(options, state);
     result.map_err(first)
 }
 
@@ -45,11 +58,13 @@ pub(crate) fn first(problems: Vec<TlsConfigError>) -> TlsConfigError {
 /// Builds the configuration, or collects every problem; the identities that could be loaded come either way.
 pub(crate) fn assemble(
     options: &ListenerTlsOptions,
+    state: &Arc<ResumptionState>,
 ) -> (Vec<Identity>, Result<ServerTls, Vec<TlsConfigError>>) {
     let mut problems = Vec::new();
     let policy = resolve_policy(options, &mut problems);
     let identities = load_identities(options, &policy, &mut problems);
     let verifier = client_verifier(options, &policy, &mut problems);
+    let key_source = load_ticket_keys(options, &mut problems);
     problems.extend(options.alpn.iter().filter_map(|name| invalid_alpn(name)));
     if problems.is_empty() {
         problems.extend(unusable_suites(&policy, &identities));
@@ -57,8 +72,49 @@ pub(crate) fn assemble(
     if !problems.is_empty() {
         return (identities, Err(problems));
     }
-    let result = finish(options, &policy, &identities, verifier).map_err(|error| vec![error]);
+    let result = resumption(
+        options,
+        &policy,
+        &identities,
+        verifier.as_deref(),
+        key_source,
+        state,
+    )
+    .and_then(|resumption| finish(options, &policy, &identities, verifier, resumption))
+    .map_err(|error| vec![error]);
     (identities, result)
+}
+
+/// `None` when sessions are not resumed, or when the keys of tickets can't be read (a problem then).
+fn load_ticket_keys(
+    options: &ListenerTlsOptions,
+    problems: &mut Vec<TlsConfigError>,
+) -> Option<KeySource> {
+    let source = read_key_source(options.resumption.as_ref()?);
+    source.map_err(|problem| problems.push(problem.into())).ok()
+}
+
+fn resumption(
+    options: &ListenerTlsOptions,
+    policy: &Policy,
+    identities: &[Identity],
+    verifier: Option<&ClientVerifier>,
+    key_source: Option<KeySource>,
+    state: &Arc<ResumptionState>,
+) -> Result<Option<ServerResumption>, TlsConfigError> {
+    let (Some(resumption), Some(source)) = (&options.resumption, key_source) else {
+        return Ok(None);
+    };
+    let loaded = Loaded {
+        identities: identities.iter().collect(),
+        authorities: verifier.map_or_else(Vec::new, |verifier| verifier.roots().ders().collect()),
+        ..Loaded::default()
+    };
+    let session_policy = SessionPolicy {
+        hash: listener_policy_hash(options, policy, &loaded),
+        trust_ends: verifier.map_or_else(Vec::new, |verifier| verifier.roots().ends().collect()),
+    };
+    ServerResumption::new(resumption, &source, session_policy, state).map(Some)
 }
 
 /// A policy that can't be resolved is replaced by the default one, so that the files are still looked at.
@@ -116,7 +172,7 @@ fn client_verifier(
     options: &ListenerTlsOptions,
     policy: &Policy,
     problems: &mut Vec<TlsConfigError>,
-) -> Option<Arc<dyn ClientCertVerifier>> {
+) -> Option<Arc<ClientVerifier>> {
     let is_mandatory = match options.client_certificate {
         ClientCertificate::None => return None,
         ClientCertificate::Request => false,
@@ -194,7 +250,8 @@ fn finish(
     options: &ListenerTlsOptions,
     policy: &Policy,
     identities: &[Identity],
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    verifier: Option<Arc<ClientVerifier>>,
+    resumption: Option<ServerResumption>,
 ) -> Result<ServerTls, TlsConfigError> {
     let resolver = SniResolver::new(
         identities
@@ -202,13 +259,17 @@ fn finish(
             .map(|identity| Arc::clone(&identity.certified_key))
             .collect(),
     );
+    let verifier: Arc<dyn ClientCertVerifier> = match verifier {
+        Some(verifier) => verifier,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&policy.provider))
         .with_protocol_versions(&policy.versions)
         .map_err(|source| TlsConfigError::Refused {
             key: keys::LISTENER_CERT,
             source,
         })?
-        .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = options
         .alpn
@@ -217,10 +278,7 @@ fn finish(
         .collect();
     // An order somebody wrote down is meant; without one the client knows best what its CPU is fast at.
     config.ignore_client_order = !options.ciphers.is_empty();
-    // No resumption yet: libpq never resumes, and a ticket costs every handshake a record.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
+    set_resumption(&mut config, resumption);
     Ok(ServerTls {
         config: Arc::new(config),
         leaves: identities

@@ -3,6 +3,7 @@
 //! Both leave the chain to [`crate::chain`] and the name to [`crate::name_check`]. Whatever is accepted, the peer must
 //! prove that it holds the certificate's key: handshake signatures are always verified.
 
+use std::iter;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,8 +13,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use crate::backend_sessions::BackendSessions;
 use crate::chain::{Purpose, Roots};
 use crate::name_check::{NameMismatch, check_name};
+use crate::session_value::not_after;
 use crate::version_one;
 
 /// Judges the certificate a backend shows.
@@ -21,6 +24,7 @@ use crate::version_one;
 pub struct BackendVerifier {
     trust: BackendTrust,
     provider: Arc<CryptoProvider>,
+    sessions: Arc<BackendSessions>,
 }
 
 /// What a [`BackendVerifier`] demands.
@@ -34,9 +38,28 @@ pub(crate) enum BackendTrust {
     ChainAndName(Roots),
 }
 
+impl BackendTrust {
+    /// What a chain must lead to, if it is looked at.
+    pub(crate) const fn roots(&self) -> Option<&Roots> {
+        match self {
+            Self::Anyone => None,
+            Self::Chain(roots) | Self::ChainAndName(roots) => Some(roots),
+        }
+    }
+}
+
 impl BackendVerifier {
-    pub(crate) const fn new(trust: BackendTrust, provider: Arc<CryptoProvider>) -> Self {
-        Self { trust, provider }
+    /// `sessions` is told how long what was verified holds.
+    pub(crate) const fn new(
+        trust: BackendTrust,
+        provider: Arc<CryptoProvider>,
+        sessions: Arc<BackendSessions>,
+    ) -> Self {
+        Self {
+            trust,
+            provider,
+            sessions,
+        }
     }
 }
 
@@ -58,6 +81,11 @@ impl ServerCertVerifier for BackendVerifier {
                 roots.verify(leaf, intermediates, Purpose::Server, now, &self.provider)?;
                 check_name(leaf, host).map_err(|mismatch| name_error(mismatch, host))?;
             }
+        }
+        if let Some(roots) = self.trust.roots() {
+            let chain = iter::once(leaf).chain(intermediates);
+            let ends = chain.filter_map(not_after).chain(roots.ends());
+            self.sessions.note_verified(host, now, ends);
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -115,6 +143,11 @@ impl ClientVerifier {
             is_mandatory,
             provider,
         }
+    }
+
+    /// Whom it trusts.
+    pub(crate) const fn roots(&self) -> &Roots {
+        &self.roots
     }
 }
 

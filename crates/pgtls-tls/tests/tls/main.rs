@@ -8,11 +8,15 @@
 )]
 
 mod alpn;
+mod backend_resumption;
 mod backend_verification;
 mod broken_peers;
 mod client_certificates;
 mod configuration_errors;
 mod identities;
+mod listener_resumption;
+mod resumption_support;
 mod support;
+mod ticket_key_files;
 mod version_one_certificates;
 mod versions_and_ciphers;
