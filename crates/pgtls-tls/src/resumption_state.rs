@@ -84,7 +84,8 @@ impl Generations {
     /// A key encrypts for one rotation and decrypts for one more. Keys of the future are of a clock that was wrong.
     fn rotate(&mut self, now: u64, rotation: u64) {
         let age = |key: &Generation| now.checked_sub(key.made_at);
-        let decrypts = |key: &Generation| age(key).is_some_and(|age| age < rotation.saturating_mul(2));
+        let decrypts =
+            |key: &Generation| age(key).is_some_and(|age| age < rotation.saturating_mul(2));
         let encrypts = |key: &Generation| age(key).is_some_and(|age| age < rotation);
         if !self.current.as_ref().is_some_and(encrypts) {
             self.previous = self.current.take();
