@@ -124,6 +124,13 @@ const LISTENER: KeyTable = {
     'Key exchange groups, preferred first.',
   ),
   alpn: key('list', '["postgresql"]', 'Protocols accepted by ALPN; direct TLS needs `postgresql`.'),
+  session_tickets: key(
+    'integer',
+    '0',
+    'TLS 1.3 tickets sent per handshake, 8 at most; 0 = no session is resumed.',
+  ),
+  ticket_key_file: key('path', 'none', 'Keys of tickets, shared by instances; see below.'),
+  ticket_rotation: key('duration', '"6h"', 'Of generated ticket keys; also how long tickets last.'),
   cert_refresh_interval: key(
     'duration',
     '"24h"',
@@ -239,15 +246,7 @@ const LATER_BACKEND: readonly string[] = [
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
   top: ['driver', 'admin'],
   proxy: [],
-  listener: [
-    'session_tickets',
-    'ticket_key_file',
-    'ticket_rotation',
-    'conn_rate_per_ip',
-    'proxy_protocol',
-    'trusted_proxies',
-    'so_reuseport',
-  ],
+  listener: ['conn_rate_per_ip', 'proxy_protocol', 'trusted_proxies', 'so_reuseport'],
   host: [],
   backend: LATER_BACKEND,
   route: [],

@@ -5,6 +5,7 @@ import { readFilePath } from './files.ts';
 import { readHosts, warnOfUnusedHosts } from './hosts.ts';
 import { readIdentityFiles } from './identity-files.ts';
 import type { BindAddress, ListenerConfig } from './schema.ts';
+import { readSessionTickets } from './session-tickets.ts';
 import { readListenerSslmode, readListenerSslnegotiation } from './sslmode.ts';
 import { describe, type Located, type TableReader } from './table-reader.ts';
 import { readAlpn, readNames, readTlsVersions } from './tls-policy.ts';
@@ -55,6 +56,7 @@ export function readListener(reader: TableReader): ReadListener {
     sslCiphers: readNames(reader, 'ssl_ciphers', []),
     sslGroups: readGroups(reader),
     alpn: readAlpn(reader, sslmode !== 'disable' && sslnegotiation !== 'postgres'),
+    ...readSessionTickets(reader),
     certRefreshIntervalMillis: reader.duration('cert_refresh_interval', DAY_MILLIS, { min: 1000 }),
     maxClientConn: reader.integer('max_client_conn', 0, { min: 0 }),
     maxClientConnPerIp: reader.integer('max_client_conn_per_ip', 0, { min: 0 }),

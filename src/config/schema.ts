@@ -114,6 +114,12 @@ export interface ListenerConfig extends IdentityFiles {
   sslCiphers: readonly string[];
   sslGroups: readonly string[];
   alpn: readonly string[];
+  /** TLS 1.3 tickets sent per handshake; 0 = no session is resumed. */
+  sessionTickets: number;
+  /** Keys of tickets, shared by instances; null = generated ones. */
+  ticketKeyFile: string | null;
+  /** Of generated keys. */
+  ticketRotationMillis: number;
   certRefreshIntervalMillis: number;
   maxClientConn: number;
   maxClientConnPerIp: number;

@@ -89,6 +89,9 @@ function listenerTlsOptions(listener: ListenerConfig): ListenerTlsOptions {
     ciphers: [...listener.sslCiphers],
     groups: [...listener.sslGroups],
     alpn: [...listener.alpn],
+    sessionTickets: listener.sessionTickets,
+    ticketKeyFile: listener.ticketKeyFile,
+    ticketRotationMillis: listener.ticketRotationMillis,
   };
 }
 

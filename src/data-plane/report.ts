@@ -49,6 +49,7 @@ export function closeFields(report: ConnectionReport): LogFields {
     client_cert_sans: report.clientTls?.peerCertSans?.join(', '),
     backend_tls_version: report.backendTls?.version,
     backend_cipher: report.backendTls?.cipher,
+    backend_resumed: report.backendTls?.resumed,
     bytes_in: report.bytesIn,
     bytes_out: report.bytesOut,
     duration_ms: Math.round(report.durationMillis),

@@ -27,7 +27,7 @@ function listenerFiles(tls: ListenerTlsOptions): (string | null)[] {
     ...keyFiles,
     ...ocspFiles,
   ]);
-  return [...identities, tls.caFile, tls.crlFile, tls.userMapFile];
+  return [...identities, tls.caFile, tls.crlFile, tls.userMapFile, tls.ticketKeyFile];
 }
 
 function backendFiles(backend: BackendOptions): (string | null)[] {

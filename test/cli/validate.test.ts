@@ -83,11 +83,7 @@ describe('dates of CAs and CRLs', () => {
   };
   const expired = { ...current, untilSeconds: now - 1 };
   const judged = (dated: readonly DatedEntry[], severity: 'error' | 'warning' = 'error') =>
-    judgeDates(
-      { problems: [], warnings: [], identities: [], dated },
-      severity,
-      NOW_MILLIS,
-    );
+    judgeDates({ problems: [], warnings: [], identities: [], dated }, severity, NOW_MILLIS);
 
   it('in order are no problem', () => {
     expect(judged([current])).toMatchObject({ problems: [], warnings: [] });

@@ -160,7 +160,7 @@ describe('a key of a later version', () => {
     },
   );
 
-  it.each(['session_tickets = 0', 'conn_rate_per_ip = 1', 'proxy_protocol = "off"'])(
+  it.each(['trusted_proxies = []', 'conn_rate_per_ip = 1', 'proxy_protocol = "off"'])(
     'is not supported in a listener: %s',
     (line) => {
       expect(listenerMessages(line)).toEqual([

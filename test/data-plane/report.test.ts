@@ -40,6 +40,15 @@ describe('a connection report', () => {
     expect(JSON.stringify(closeFields(report()))).not.toContain('secret app');
   });
 
+  it('says of each leg whether its session was resumed', () => {
+    const tls = report().clientTls;
+    const backendTls = tls === null ? null : { ...tls, resumed: true };
+    expect(closeFields(report({ backendTls }))).toMatchObject({
+      resumed: false,
+      backend_resumed: true,
+    });
+  });
+
   it('names the alert of a TLS failure and who sent it', () => {
     const failed = report({ alert: BAD_CERTIFICATE, faultSide: 'client' });
     expect(closeFields(failed)).toMatchObject({

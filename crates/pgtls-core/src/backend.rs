@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgtls_tls::client_config::{ClientTls, build_client_config};
+use pgtls_tls::client_config::{ClientTls, resume_client_config};
 use pgtls_tls::error::TlsConfigError;
 
 use crate::options::{BackendAddress, BackendOptions, KeepaliveOptions, Sslmode, Sslnegotiation};
@@ -19,11 +19,18 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// Loads what TLS towards the backend needs; nothing is dialled.
-    pub(crate) fn build(options: &BackendOptions) -> Result<Self, TlsConfigError> {
+    /// Loads what TLS towards the backend needs; nothing is dialled. Sessions of the backend it replaces go on if nothing
+    /// that TLS rests on has changed.
+    pub(crate) fn build(
+        options: &BackendOptions,
+        previous: Option<&Self>,
+    ) -> Result<Self, TlsConfigError> {
         let tls = match options.sslmode {
             Sslmode::Disable => None,
-            Sslmode::Prefer | Sslmode::Require => Some(build_client_config(&options.tls)?),
+            Sslmode::Prefer | Sslmode::Require => {
+                let previous = previous.and_then(|backend| backend.tls.as_ref());
+                Some(resume_client_config(&options.tls, previous)?)
+            }
         };
         Ok(Self {
             addresses: options.addresses.clone(),

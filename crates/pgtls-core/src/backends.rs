@@ -50,14 +50,20 @@ struct Rule {
 
 impl Backends {
     /// Loads what TLS towards each backend needs, and finds the backends that rows and rules name.
-    pub(crate) fn build(options: &RouteOptions) -> Result<Self, TlsConfigError> {
+    /// Resumable sessions of the backends that `previous` has under the same name go on.
+    pub(crate) fn build(
+        options: &RouteOptions,
+        previous: Option<&Self>,
+    ) -> Result<Self, TlsConfigError> {
+        let replaced = previous.map(|old| &*old.default.backend);
         let default = NamedBackend {
             name: None,
-            backend: Arc::new(Backend::build(&options.backend)?),
+            backend: Arc::new(Backend::build(&options.backend, replaced)?),
         };
         let mut named = Vec::with_capacity(options.backends.len());
         for (name, options) in &options.backends {
-            let backend = Backend::build(options)
+            let replaced = previous.and_then(|old| old.named(name));
+            let backend = Backend::build(options, replaced.map(|old| &*old.backend))
                 .map_err(|error| error.within(Table::Backend(name.clone())))?;
             named.push(NamedBackend {
                 name: Some(name.as_str().into()),

@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use pgtls_tls::error::TlsConfigError;
-use pgtls_tls::server_config::{ServerTls, build_server_config};
+use pgtls_tls::resumption_state::ResumptionState;
+use pgtls_tls::server_config::{ServerTls, resume_server_config};
 
 use crate::backends::Backends;
 use crate::counters::{RouteCounters, RouteSnapshot};
@@ -31,6 +32,8 @@ pub(crate) struct Route {
     pub(crate) max_client_conn_per_ip: u32,
     pub(crate) max_client_conn: u32,
     pub(crate) listener_tls: Option<ServerTls>,
+    /// Goes on to the route that replaces this one.
+    resumption: Arc<ResumptionState>,
     pub(crate) requires_tls: bool,
     pub(crate) client_idle_timeout: Duration,
     pub(crate) listener_keepalive: KeepaliveOptions,
@@ -40,24 +43,28 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    fn build(options: &RouteOptions, counters: Arc<RouteCounters>) -> Result<Self, RouteError> {
+    /// Loads what the route needs; counters and resumable sessions of the route it replaces go on.
+    fn build(options: &RouteOptions, previous: Option<&Self>) -> Result<Self, RouteError> {
         let fail = |source| RouteError {
             route: options.name.clone(),
             source,
         };
+        let resumption = previous.map_or_else(Arc::default, |old| Arc::clone(&old.resumption));
+        let counters = previous.map_or_else(Arc::default, |old| Arc::clone(&old.counters));
         let listener_tls = options
             .listener
             .tls
             .as_ref()
-            .map(build_server_config)
+            .map(|tls| resume_server_config(tls, &resumption))
             .transpose()
             .map_err(fail)?;
-        let backends = Backends::build(options).map_err(fail)?;
+        let backends = Backends::build(options, previous.map(|old| &old.backends)).map_err(fail)?;
         Ok(Self {
             id: options.route_id,
             max_client_conn_per_ip: options.max_client_conn_per_ip,
             max_client_conn: options.max_client_conn,
             listener_tls,
+            resumption,
             requires_tls: options.listener.require_tls,
             client_idle_timeout: options.listener.client_idle_timeout,
             listener_keepalive: options.listener.keepalive.clone(),
@@ -75,14 +82,13 @@ pub(crate) struct RouteTable {
 }
 
 impl RouteTable {
-    /// Builds every route before it replaces any; counters of routes that stay go on counting.
+    /// Builds every route before it replaces any; counters of routes that stay go on counting, and their sessions resume.
     pub(crate) fn replace(&self, options: &[RouteOptions]) -> Result<(), RouteError> {
         let mut fresh = HashMap::with_capacity(options.len());
         for route in options {
-            let counters = self
-                .find(route.route_id)
-                .map_or_else(Arc::default, |old| Arc::clone(&old.counters));
-            fresh.insert(route.route_id, Arc::new(Route::build(route, counters)?));
+            let previous = self.find(route.route_id);
+            let built = Route::build(route, previous.as_deref())?;
+            fresh.insert(route.route_id, Arc::new(built));
         }
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())

@@ -430,6 +430,12 @@ export interface ListenerTlsOptions {
   groups: Array<string>
   /** Protocols accepted. */
   alpn: Array<string>
+  /** TLS 1.3 tickets sent per handshake; 0 is no resumption at all. */
+  sessionTickets: number
+  /** Keys shared with other instances; null is generated ones. */
+  ticketKeyFile: string | null
+  /** Of generated keys. */
+  ticketRotationMillis: number
 }
 
 /** One `[proxy.backends.NAME]`. */

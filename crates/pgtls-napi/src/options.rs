@@ -1,5 +1,6 @@
 //! Options from JavaScript.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use pgtls_core as core;
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::options::{
     BackendTlsOptions, BackendVerification, ClientCertificate,
-    ListenerTlsOptions as CoreListenerTls, NoServerName, RootCert, TlsVersion,
+    ListenerTlsOptions as CoreListenerTls, NoServerName, ResumptionOptions, RootCert,
+    TicketKeySource, TlsVersion,
 };
 
 use crate::choice_options::{HostTlsOptions, NamedBackendOptions, RouteRule};
@@ -116,6 +118,12 @@ pub struct ListenerTlsOptions {
     pub groups: Vec<String>,
     /// Protocols accepted.
     pub alpn: Vec<String>,
+    /// TLS 1.3 tickets sent per handshake; 0 is no resumption at all.
+    pub session_tickets: u8,
+    /// Keys shared with other instances; null is generated ones.
+    pub ticket_key_file: Option<String>,
+    /// Of generated keys.
+    pub ticket_rotation_millis: u32,
 }
 
 /// Towards PostgreSQL.
@@ -255,6 +263,15 @@ impl ListenerTlsOptions {
             ciphers: self.ciphers,
             groups: self.groups,
             alpn: self.alpn,
+            resumption: NonZeroU8::new(self.session_tickets).map(|tickets| ResumptionOptions {
+                tickets,
+                keys: match self.ticket_key_file {
+                    Some(file) => TicketKeySource::File(PathBuf::from(file)),
+                    None => TicketKeySource::Generated {
+                        rotation: millis(self.ticket_rotation_millis),
+                    },
+                },
+            }),
         })
     }
 }

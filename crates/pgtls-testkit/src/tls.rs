@@ -67,6 +67,8 @@ pub struct TlsClient {
     sends_sni: bool,
     identity: Option<Arc<Issued>>,
     resumption: Option<rustls::client::Resumption>,
+    /// The configuration of every connection; `None` is a fresh one each.
+    lasting: Option<Arc<ClientConfig>>,
 }
 
 impl TlsClient {
@@ -96,6 +98,7 @@ impl TlsClient {
             sends_sni: true,
             identity: None,
             resumption: None,
+            lasting: None,
         }
     }
 
@@ -153,6 +156,14 @@ impl TlsClient {
         self
     }
 
+    /// Resumes sessions, from a store that this client's clones share. Comes last: rustls resumes within one configuration.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        self = self.with_resumption(rustls::client::Resumption::in_memory_sessions(64));
+        self.lasting = Some(Arc::new(self.config()));
+        self
+    }
+
     /// The rustls configuration.
     #[must_use]
     pub fn config(&self) -> ClientConfig {
@@ -192,7 +203,9 @@ impl TlsClient {
     /// The transport's, or `InvalidData` with the rustls error inside.
     pub async fn connect(&self, transport: Transport) -> io::Result<Connection> {
         let name = ServerName::try_from(self.server_name.clone()).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(Arc::new(self.config()));
+        let lasting = self.lasting.clone();
+        let config = lasting.unwrap_or_else(|| Arc::new(self.config()));
+        let connector = TlsConnector::from(config);
         let stream = connector.connect(name, transport).await?;
         Ok(Connection::Tls(Box::new(stream.into())))
     }

@@ -135,6 +135,16 @@ impl Roots {
         &self.store
     }
 
+    /// Every certificate trusted, DER.
+    pub(crate) fn ders(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(|root| root.der.as_ref())
+    }
+
+    /// When each of them ends, Unix seconds.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = i64> {
+        self.certificates.iter().map(|root| root.not_after)
+    }
+
     /// Checks that `leaf` is trusted for `purpose` at `now`; names are not looked at.
     pub(crate) fn verify(
         &self,

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::sign::SingleCertAndKey;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
 
+use crate::backend_sessions::BackendSessions;
 use crate::chain::Roots;
 use crate::config_key as keys;
 use crate::error::{RevocationListError, TlsConfigError};
@@ -17,6 +19,7 @@ use crate::leaf::{LeafInfo, sha256_hex};
 use crate::name_check::check_name;
 use crate::options::{BackendTlsOptions, BackendVerification, RootCert};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::policy_hash::{Loaded, PolicyHash, backend_policy_hash};
 use crate::revocation::Revocation;
 use crate::server_config::first;
 use crate::trust::Trust;
@@ -36,6 +39,8 @@ pub struct ClientTls {
     pub leaf_info: Option<LeafInfo>,
     /// SHA-256 of the leaves that were told to be accepted by their CN; the lock is held for a look-up.
     common_name_leaves: Arc<Mutex<HashSet<String>>>,
+    /// Over all of the above: under the same hash the sessions of an earlier configuration are good.
+    policy_hash: PolicyHash,
 }
 
 /// So many certificates of one backend are told apart; beyond it none is new.
@@ -110,13 +115,35 @@ pub fn server_name(
 
 /// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
 pub fn build_client_config(options: &BackendTlsOptions) -> Result<ClientTls, TlsConfigError> {
-    let (_, result) = assemble(options);
+    let (_, result) = assemble(options, DefaultTimeProvider);
+    result.map_err(first)
+}
+
+/// Like [`build_client_config`], but `previous` itself if nothing has changed, not even in a file: its sessions go on.
+pub fn resume_client_config(
+    options: &BackendTlsOptions,
+    previous: Option<&ClientTls>,
+) -> Result<ClientTls, TlsConfigError> {
+    let fresh = build_client_config(options)?;
+    Ok(match previous {
+        Some(previous) if previous.policy_hash == fresh.policy_hash => previous.clone(),
+        Some(_) | None => fresh,
+    })
+}
+
+/// Like [`build_client_config`], with another clock.
+pub fn build_client_config_at(
+    options: &BackendTlsOptions,
+    clock: impl TimeProvider + 'static,
+) -> Result<ClientTls, TlsConfigError> {
+    let (_, result) = assemble(options, clock);
     result.map_err(first)
 }
 
 /// Builds the configuration, or collects every problem; the identity, if it could be loaded, comes either way.
 pub(crate) fn assemble(
     options: &BackendTlsOptions,
+    clock: impl TimeProvider + 'static,
 ) -> (Option<Identity>, Result<ClientTls, Vec<TlsConfigError>>) {
     let mut problems = Vec::new();
     let policy = resolve_policy(options, &mut problems);
@@ -131,7 +158,8 @@ pub(crate) fn assemble(
     if !problems.is_empty() {
         return (identity, Err(problems));
     }
-    let result = finish(options, &policy, identity.as_ref(), trust).map_err(|error| vec![error]);
+    let result = finish(options, &policy, identity.as_ref(), trust, Arc::new(clock))
+        .map_err(|error| vec![error]);
     (identity, result)
 }
 
@@ -229,8 +257,12 @@ fn finish(
     policy: &Policy,
     identity: Option<&Identity>,
     trust: BackendTrust,
+    clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientTls, TlsConfigError> {
-    let verifier = BackendVerifier::new(trust, Arc::clone(&policy.provider));
+    let policy_hash = policy_hash(options, policy, identity, &trust);
+    let sessions = Arc::new(BackendSessions::with_clock(Arc::clone(&clock)));
+    let provider = Arc::clone(&policy.provider);
+    let verifier = BackendVerifier::new(trust, provider, Arc::clone(&sessions));
     let builder = ClientConfig::builder_with_provider(Arc::clone(&policy.provider))
         .with_protocol_versions(&policy.versions)
         .map_err(|source| TlsConfigError::Refused {
@@ -247,8 +279,9 @@ fn finish(
     };
     config.alpn_protocols = vec![POSTGRESQL_ALPN.to_vec()];
     config.enable_sni = options.send_server_name;
-    // No resumption yet, as with libpq.
-    config.resumption = Resumption::disabled();
+    config.resumption = Resumption::store(sessions);
+    config.time_provider = clock;
+    // It could be replayed, and a StartupMessage is not worth that.
     config.enable_early_data = false;
     // Backends are near: inflating what an unverified peer sends buys nothing (ADR 0010).
     config.cert_decompressors = Vec::new();
@@ -258,5 +291,19 @@ fn finish(
         verification: options.verification,
         leaf_info: identity.map(|identity| identity.leaf.clone()),
         common_name_leaves: Arc::default(),
+        policy_hash,
     })
+}
+
+fn policy_hash(
+    options: &BackendTlsOptions,
+    policy: &Policy,
+    identity: Option<&Identity>,
+    trust: &BackendTrust,
+) -> PolicyHash {
+    let loaded = Loaded {
+        identities: identity.into_iter().collect(),
+        ..trust.trust().map(Trust::loaded).unwrap_or_default()
+    };
+    backend_policy_hash(options, policy, &loaded)
 }

@@ -30,6 +30,8 @@ pub const LISTENER_MIN_VERSION: &str = "listener.ssl_min_protocol_version";
 pub const LISTENER_MAX_VERSION: &str = "listener.ssl_max_protocol_version";
 /// The listener's application protocols.
 pub const LISTENER_ALPN: &str = "listener.alpn";
+/// The keys of the listener's session tickets.
+pub const LISTENER_TICKET_KEYS: &str = "listener.ticket_key_file";
 /// The backend's address.
 pub const BACKEND_ADDRESS: &str = "backend.address";
 /// The backend's sslmode.

@@ -6,10 +6,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::config_key::Table;
+use crate::config_key::{LISTENER_TICKET_KEYS, Table};
 use crate::identity_error::IdentityError;
 use crate::options::TlsVersion;
 pub use crate::revocation_error::RevocationListError;
+use crate::ticket_key_file::TicketKeyError;
 use crate::user_map::UserMapError;
 
 /// TLS options, or a file they name, that can't be used.
@@ -297,6 +298,9 @@ pub enum TlsConfigError {
         /// The line, and what is wrong with it.
         source: UserMapError,
     },
+    /// The keys of session tickets can't be used.
+    #[error(transparent)]
+    TicketKeys(#[from] TicketKeyError),
     /// rustls refused the assembled configuration.
     #[error("the TLS library refused the configuration: {source}")]
     Refused {
@@ -323,7 +327,7 @@ pub const CODES: [(&str, &str); 6] = [
     ),
     (
         "PGTLS_TLS_KEY_INVALID",
-        "a key file has no usable private key",
+        "a key file has no usable private key, or no usable ticket key",
     ),
     (
         "PGTLS_TLS_KEY_PERMISSIONS",
@@ -351,6 +355,7 @@ impl TlsConfigError {
             Self::NoPrivateKey { .. } | Self::KeyEncrypted { .. } | Self::KeyUnsupported { .. } => {
                 "PGTLS_TLS_KEY_INVALID"
             }
+            Self::TicketKeys(problem) => problem.code(),
             Self::KeyPermissions { .. } => "PGTLS_TLS_KEY_PERMISSIONS",
             Self::KeyMismatch { .. } => "PGTLS_TLS_KEY_MISMATCH",
             Self::CertificateMissing { .. }
@@ -406,6 +411,7 @@ impl TlsConfigError {
             | Self::RevocationList { key, .. }
             | Self::UserMap { key, .. }
             | Self::Refused { key, .. } => key,
+            Self::TicketKeys(_) => LISTENER_TICKET_KEYS,
         }
     }
 }

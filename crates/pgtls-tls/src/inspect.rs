@@ -1,6 +1,9 @@
 //! [`inspect`]: every problem of a route's TLS options at once, and the identities they name; for `validate` and reload.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::time_provider::DefaultTimeProvider;
 
 use crate::client_config::{self, BackendHost, server_name};
 use crate::config_key::{self as keys, Table};
@@ -80,7 +83,7 @@ pub fn inspect(
 
 impl Inspection {
     fn add_listener(&mut self, options: &ListenerTlsOptions) {
-        let (identities, result) = server_config::assemble(options);
+        let (identities, result) = server_config::assemble(options, &Arc::default());
         let hostnames = |row: usize| options.hosts.get(row).map(|host| host.hostnames.clone());
         for (row, identity) in identities.iter() {
             self.identities.push(InspectedIdentity {
@@ -97,7 +100,7 @@ impl Inspection {
     }
 
     fn add_backend(&mut self, options: &BackendTlsOptions, hosts: &[BackendHost<'_>]) {
-        let (identity, result) = client_config::assemble(options);
+        let (identity, result) = client_config::assemble(options, DefaultTimeProvider);
         let shown = identity.map(|Identity { file, leaf, .. }| InspectedIdentity {
             role: IdentityRole::Backend,
             path: keys::BACKEND_CERT.to_owned(),

@@ -5,6 +5,7 @@
 //! Invariant: file paths come in, private keys never go out.
 
 pub mod alert;
+mod backend_sessions;
 pub mod buffer;
 pub mod build;
 mod chain;
@@ -37,18 +38,26 @@ pub mod outbox;
 mod passphrase_command;
 mod pem_file;
 pub mod policy;
+mod policy_hash;
 pub mod refusal;
+pub mod resumption_state;
 mod revocation;
 mod revocation_error;
 pub mod server_config;
 mod server_name_refusal;
+mod server_resumption;
 pub mod session;
+mod session_cache;
+mod session_rules;
+mod session_value;
 pub mod sni_resolver;
 pub mod socket_source;
 pub mod staple;
 pub mod stream;
 pub mod summary;
 mod sync;
+pub mod ticket_key_file;
+mod tickets;
 mod trust;
 pub mod user_map;
 mod user_map_line;

@@ -1,8 +1,10 @@
 //! What a listener and a backend are configured with, as plain values: file paths, names and switches, nothing loaded.
 
 use std::fmt;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::TlsConfigError;
 
@@ -39,6 +41,29 @@ pub struct ListenerTlsOptions {
     pub groups: Vec<String>,
     /// `alpn`: the protocols accepted; empty turns the check off.
     pub alpn: Vec<String>,
+    /// Whether and how sessions are resumed; `None` (`session_tickets = 0`) is never.
+    pub resumption: Option<ResumptionOptions>,
+}
+
+/// How a listener lets its clients resume sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumptionOptions {
+    /// `session_tickets`: TLS 1.3 tickets sent per handshake, unless the client asks for fewer (RFC 9149).
+    pub tickets: NonZeroU8,
+    /// Where the keys that encrypt tickets come from.
+    pub keys: TicketKeySource,
+}
+
+/// Where the keys that encrypt session tickets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TicketKeySource {
+    /// Made here and known to nobody else; a new one every `ticket_rotation`.
+    Generated {
+        /// `ticket_rotation`: how long tickets are good, and how long a key encrypts; it decrypts for twice that.
+        rotation: Duration,
+    },
+    /// `ticket_key_file`: shared by the instances that read it.
+    File(PathBuf),
 }
 
 /// One row of `[[proxy.listener.host]]`.

@@ -91,7 +91,7 @@ pub(crate) fn read_private_key(
 }
 
 /// Opens, checks and reads in that order on one descriptor, so that the file judged is the file read.
-fn read(key: &'static str, path: &Path) -> Result<(Metadata, Vec<u8>), TlsConfigError> {
+pub(crate) fn read(key: &'static str, path: &Path) -> Result<(Metadata, Vec<u8>), TlsConfigError> {
     let unreadable = |source| TlsConfigError::FileUnreadable {
         key,
         path: path.to_owned(),
@@ -140,7 +140,7 @@ fn read_encrypted(text: &[u8]) -> Result<Option<Vec<u8>>, pem::Error> {
 
 /// `PostgreSQL`'s rule (libpq-ssl, "Client Certificates"): 0600 or less, or 0640 or less when root owns the file.
 #[cfg(unix)]
-fn check_permissions(
+pub(crate) fn check_permissions(
     key: &'static str,
     path: &Path,
     metadata: &Metadata,
@@ -159,7 +159,11 @@ fn check_permissions(
 }
 
 #[cfg(not(unix))]
-fn check_permissions(_: &'static str, _: &Path, _: &Metadata) -> Result<(), TlsConfigError> {
+pub(crate) fn check_permissions(
+    _: &'static str,
+    _: &Path,
+    _: &Metadata,
+) -> Result<(), TlsConfigError> {
     Ok(())
 }
 

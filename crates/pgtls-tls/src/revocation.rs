@@ -23,7 +23,7 @@ use x509_parser::x509::X509Version;
 use crate::chain::{Purpose, Roots};
 use crate::date::rfc3339;
 use crate::error::{RevocationListError, TlsConfigError};
-use crate::leaf::parse;
+use crate::leaf::{parse, sha256_hex};
 use crate::pem_file::read_revocation_lists;
 
 /// The lists of one file.
@@ -44,6 +44,8 @@ pub(crate) struct ListInfo {
     pub(crate) this_update: i64,
     /// nextUpdate, Unix seconds.
     pub(crate) next_update: i64,
+    /// SHA-256 of the DER, hexadecimal.
+    sha256: String,
 }
 
 /// Why a chain does not pass.
@@ -56,6 +58,16 @@ pub(crate) struct Unproven {
 }
 
 impl Revocation {
+    /// SHA-256 of each list.
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = &[u8]> {
+        self.infos.iter().map(|info| info.sha256.as_bytes())
+    }
+
+    /// When each list ends, Unix seconds.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = i64> {
+        self.infos.iter().map(|info| info.next_update)
+    }
+
     /// Reads a PEM file of lists, at least one of which a certificate of `roots` must have issued.
     pub(crate) fn from_file(
         key: &'static str,
@@ -228,6 +240,7 @@ fn parse_list(der: &CertificateRevocationListDer<'_>) -> Result<ReadList, String
         issuer_der: described.issuer().as_raw().to_vec(),
         this_update: described.last_update().timestamp(),
         next_update: next_update.timestamp(),
+        sha256: sha256_hex(der),
     };
     Ok((info, list.into()))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::compress::CompressionCache;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::CertificateDer;
 
@@ -16,7 +16,12 @@ use crate::leaf::LeafInfo;
 use crate::listener_identities::ListenerIdentities;
 use crate::options::{ClientCertificate, ListenerTlsOptions};
 use crate::policy::{Policy, PolicyRequest, PolicySide};
+use crate::policy_hash::{Loaded, listener_policy_hash};
+use crate::resumption_state::ResumptionState;
 use crate::revocation::Revocation;
+use crate::server_resumption::{
+    KeySource, ServerResumption, SessionPolicy, read_key_source, set_resumption,
+};
 use crate::sni_resolver::{AsIfNamed, SniResolver};
 use crate::trust::Trust;
 use crate::user_map::UserMap;
@@ -37,10 +42,12 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// The same with other protocols, and with the identity it has for another server name; none keeps what it has.
+    /// The same with other protocols, and with the identity it has for another server name; none keeps what it has. Sessions under
+    /// it are neither resumed nor resumable: who chose so may choose otherwise the next time.
     #[must_use]
     pub fn answering(&self, server_name: Option<String>, alpn: Option<Vec<String>>) -> Self {
         let mut config = ServerConfig::clone(&self.config);
+        set_resumption(&mut config, None);
         if let Some(server_name) = server_name {
             let resolver = Arc::clone(&self.resolver);
             config.cert_resolver = Arc::new(AsIfNamed::new(server_name, resolver));
@@ -57,7 +64,15 @@ impl ServerTls {
 
 /// Loads and checks everything `options` names; the first problem is returned. [`crate::inspect`] tells them all.
 pub fn build_server_config(options: &ListenerTlsOptions) -> Result<ServerTls, TlsConfigError> {
-    let (_, result) = assemble(options);
+    resume_server_config(options, &Arc::default())
+}
+
+/// Like [`build_server_config`], going on with the `state` of the configuration that this one replaces.
+pub fn resume_server_config(
+    options: &ListenerTlsOptions,
+    state: &Arc<ResumptionState>,
+) -> Result<ServerTls, TlsConfigError> {
+    let (_, result) = assemble(options, state);
     result.map_err(first)
 }
 
@@ -72,12 +87,14 @@ pub(crate) fn first(problems: Vec<TlsConfigError>) -> TlsConfigError {
 /// Builds the configuration, or collects every problem; the identities that could be loaded come either way.
 pub(crate) fn assemble(
     options: &ListenerTlsOptions,
+    state: &Arc<ResumptionState>,
 ) -> (ListenerIdentities, Result<ServerTls, Vec<TlsConfigError>>) {
     let mut problems = Vec::new();
     let policy = resolve_policy(options, &mut problems);
     let identities = ListenerIdentities::load(options, &policy.provider, &mut problems);
     let verifier = client_verifier(options, &policy, &mut problems);
     let user_map = load_user_map(options, &mut problems);
+    let key_source = load_ticket_keys(options, &mut problems);
     problems.extend(options.alpn.iter().filter_map(|name| invalid_alpn(name)));
     if problems.is_empty() {
         problems.extend(
@@ -89,10 +106,51 @@ pub(crate) fn assemble(
     if !problems.is_empty() {
         return (identities, Err(problems));
     }
-    let result = finish(options, &policy, &identities, verifier)
+    let resumption = resumption(
+        options,
+        &policy,
+        &identities,
+        verifier.as_deref(),
+        key_source,
+        state,
+    );
+    let result = resumption
+        .and_then(|resumption| finish(options, &policy, &identities, verifier, resumption))
         .map(|tls| ServerTls { user_map, ..tls })
         .map_err(|error| vec![error]);
     (identities, result)
+}
+
+/// `None` when sessions are not resumed, or when the keys of tickets can't be read (a problem then).
+fn load_ticket_keys(
+    options: &ListenerTlsOptions,
+    problems: &mut Vec<TlsConfigError>,
+) -> Option<KeySource> {
+    let source = read_key_source(options.resumption.as_ref()?);
+    source.map_err(|problem| problems.push(problem.into())).ok()
+}
+
+fn resumption(
+    options: &ListenerTlsOptions,
+    policy: &Policy,
+    identities: &ListenerIdentities,
+    verifier: Option<&ClientVerifier>,
+    key_source: Option<KeySource>,
+    state: &Arc<ResumptionState>,
+) -> Result<Option<ServerResumption>, TlsConfigError> {
+    let (Some(resumption), Some(source)) = (&options.resumption, key_source) else {
+        return Ok(None);
+    };
+    let trust = verifier.map(ClientVerifier::trust);
+    let loaded = Loaded {
+        identities: identities.iter().map(|(_, identity)| identity).collect(),
+        ..trust.map(Trust::loaded).unwrap_or_default()
+    };
+    let session_policy = SessionPolicy {
+        hash: listener_policy_hash(options, policy, &loaded),
+        trust_ends: trust.map_or_else(Vec::new, |trust| trust.ends().collect()),
+    };
+    ServerResumption::new(resumption, &source, session_policy, state).map(Some)
 }
 
 /// A policy that can't be resolved is replaced by the default one, so that the files are still looked at.
@@ -115,7 +173,7 @@ fn client_verifier(
     options: &ListenerTlsOptions,
     policy: &Policy,
     problems: &mut Vec<TlsConfigError>,
-) -> Option<Arc<dyn ClientCertVerifier>> {
+) -> Option<Arc<ClientVerifier>> {
     let is_mandatory = match options.client_certificate {
         ClientCertificate::None => {
             problems.extend(options.crl_file.clone().map(needs_authority));
@@ -226,8 +284,13 @@ fn finish(
     options: &ListenerTlsOptions,
     policy: &Policy,
     identities: &ListenerIdentities,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    verifier: Option<Arc<ClientVerifier>>,
+    resumption: Option<ServerResumption>,
 ) -> Result<ServerTls, TlsConfigError> {
+    let verifier: Arc<dyn ClientCertVerifier> = match verifier {
+        Some(verifier) => verifier,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let resolver = Arc::new(identities.resolver(options));
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&policy.provider))
         .with_protocol_versions(&policy.versions)
@@ -235,7 +298,7 @@ fn finish(
             key: keys::LISTENER_CERT,
             source,
         })?
-        .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::<SniResolver>::clone(&resolver));
     config.alpn_protocols = options
         .alpn
@@ -244,10 +307,7 @@ fn finish(
         .collect();
     // An order somebody wrote down is meant; without one the client knows best what its CPU is fast at.
     config.ignore_client_order = !options.ciphers.is_empty();
-    // No resumption yet: libpq never resumes, and a ticket costs every handshake a record.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
+    set_resumption(&mut config, resumption);
     compress_certificates(&mut config, identities);
     Ok(ServerTls {
         config: Arc::new(config),

@@ -9,6 +9,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::chain::{Purpose, Roots};
 use crate::date::rfc3339;
 use crate::ocsp::revocation_time;
+use crate::policy_hash::Loaded;
 use crate::revocation::{Revocation, Unproven};
 
 /// Roots, and the revocation lists of what they signed.
@@ -23,6 +24,25 @@ pub(crate) struct Trust {
 pub(crate) type Refusal = (Error, Option<String>);
 
 impl Trust {
+    /// Every root and the fingerprint of every list, for telling whether anything has changed.
+    pub(crate) fn loaded(&self) -> Loaded<'_> {
+        Loaded {
+            authorities: self.roots.ders().collect(),
+            revocations: self
+                .revocation
+                .iter()
+                .flat_map(Revocation::fingerprints)
+                .collect(),
+            ..Loaded::default()
+        }
+    }
+
+    /// When each root and each list ends, Unix seconds.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = i64> {
+        let lists = self.revocation.iter().flat_map(Revocation::ends);
+        self.roots.ends().chain(lists)
+    }
+
     /// Checks the chain, then that no certificate of it is revoked; names are not looked at.
     pub(crate) fn verify(
         &self,

@@ -3,6 +3,7 @@
 //! Both leave the chain to [`crate::chain`] and the name to [`crate::name_check`]. Whatever is accepted, the peer must
 //! prove that it holds the certificate's key: handshake signatures are always verified.
 
+use std::iter;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,9 +13,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use crate::backend_sessions::BackendSessions;
 use crate::chain::Purpose;
 use crate::name_check::{NameMismatch, check_name};
 use crate::refusal;
+use crate::session_value::not_after;
 use crate::trust::{Refusal, Trust};
 use crate::version_one;
 
@@ -23,6 +26,7 @@ use crate::version_one;
 pub struct BackendVerifier {
     trust: BackendTrust,
     provider: Arc<CryptoProvider>,
+    sessions: Arc<BackendSessions>,
 }
 
 /// What a [`BackendVerifier`] demands.
@@ -36,9 +40,28 @@ pub(crate) enum BackendTrust {
     ChainAndName(Trust),
 }
 
+impl BackendTrust {
+    /// What a chain must lead to, if it is looked at.
+    pub(crate) const fn trust(&self) -> Option<&Trust> {
+        match self {
+            Self::Anyone => None,
+            Self::Chain(trust) | Self::ChainAndName(trust) => Some(trust),
+        }
+    }
+}
+
 impl BackendVerifier {
-    pub(crate) const fn new(trust: BackendTrust, provider: Arc<CryptoProvider>) -> Self {
-        Self { trust, provider }
+    /// `sessions` is told how long what was verified holds.
+    pub(crate) const fn new(
+        trust: BackendTrust,
+        provider: Arc<CryptoProvider>,
+        sessions: Arc<BackendSessions>,
+    ) -> Self {
+        Self {
+            trust,
+            provider,
+            sessions,
+        }
     }
 
     fn judge(
@@ -76,9 +99,13 @@ impl ServerCertVerifier for BackendVerifier {
                         .map_err(|mismatch| (name_error(mismatch, host).into(), None))
                 }),
         };
-        judged
-            .map(|()| ServerCertVerified::assertion())
-            .map_err(|(error, detail)| refusal::record(error, detail, leaf))
+        judged.map_err(|(error, detail)| refusal::record(error, detail, leaf))?;
+        if let Some(trust) = self.trust.trust() {
+            let chain = iter::once(leaf).chain(intermediates);
+            let ends = chain.filter_map(not_after).chain(trust.ends());
+            self.sessions.note_verified(host, now, ends);
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -134,6 +161,11 @@ impl ClientVerifier {
             is_mandatory,
             provider,
         }
+    }
+
+    /// Whom it trusts.
+    pub(crate) const fn trust(&self) -> &Trust {
+        &self.trust
     }
 }
 

@@ -23,6 +23,7 @@ mod leaks;
 mod relay;
 mod reload;
 mod responder;
+mod resumption;
 mod route;
 mod stage;
 mod supervision;

@@ -8,6 +8,7 @@
 )]
 
 mod alpn;
+mod backend_resumption;
 mod backend_verification;
 mod broken_peers;
 mod chains;
@@ -16,10 +17,13 @@ mod configuration_errors;
 mod encrypted_keys;
 mod hosts;
 mod identities;
+mod listener_resumption;
 mod observer;
+mod resumption_support;
 mod revocation;
 mod staple;
 mod stapling;
 mod support;
+mod ticket_key_files;
 mod version_one_certificates;
 mod versions_and_ciphers;
