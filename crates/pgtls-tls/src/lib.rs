@@ -8,6 +8,7 @@ pub mod alert;
 pub mod buffer;
 pub mod build;
 mod chain;
+pub mod channel_binding;
 pub mod cipher_suite;
 pub mod client_config;
 mod client_hello;
