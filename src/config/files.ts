@@ -8,8 +8,8 @@ import { accessSync, constants, type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Located, TableReader } from './table-reader.ts';
 
-/** Whether a file is public or a private key. */
-export type FileKind = 'certificate' | 'private-key';
+/** Whether a file is public, a private key, or a password, which has a private key's rights. */
+export type FileKind = 'certificate' | 'private-key' | 'password';
 
 const GROUP_OR_WORLD = 0o077;
 /** Write and execute for the group, anything for the world: what a file of root may not have. */
@@ -46,7 +46,7 @@ function fileProblem(file: string, kind: FileKind): string | null {
       return `"${file}" is a directory; expected a file`;
     }
     accessSync(file, constants.R_OK);
-    return kind === 'private-key' ? privateKeyProblem(file, stats) : null;
+    return kind === 'certificate' ? null : privateKeyProblem(file, stats, kind);
   } catch (error) {
     return readProblem(file, error);
   }
@@ -59,6 +59,7 @@ function fileProblem(file: string, kind: FileKind): string | null {
 export function privateKeyProblem(
   file: string,
   { uid, mode }: Pick<Stats, 'uid' | 'mode'>,
+  kind: 'private-key' | 'password' = 'private-key',
 ): string | null {
   const forbidden = uid === 0 ? FORBIDDEN_TO_ROOTS_FILE : GROUP_OR_WORLD;
   if ((mode & forbidden) === 0) {
@@ -66,7 +67,7 @@ export function privateKeyProblem(
   }
   const written = (mode & 0o777).toString(8).padStart(4, '0');
   return (
-    `private key "${file}" has group or world access (mode ${written}); expected 0600 or less, ` +
+    `${kind === 'password' ? 'password file' : 'private key'} "${file}" has group or world access (mode ${written}); expected 0600 or less, ` +
     'or 0640 or less when owned by root (in a Kubernetes Secret volume: defaultMode: 0440)'
   );
 }

@@ -85,6 +85,9 @@ function backendOptions({ backend, listener }: ProxyConfig): BackendOptions {
     maxVersion: backend.sslMaxProtocolVersion,
     connectTimeoutMillis: backend.connectTimeoutMillis,
     keepalive: keepaliveOptions(listener),
+    loadBalanceHosts: backend.loadBalanceHosts,
+    roles: backend.roles === null ? null : { ...backend.roles },
+    warm: backend.warm === null ? null : { ...backend.warm },
   };
 }
 

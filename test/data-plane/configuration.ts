@@ -45,6 +45,14 @@ export function proxyConfig(name: string, listener: Partial<ListenerConfig> = {}
       sslMinProtocolVersion: 'TLSv1.2',
       sslMaxProtocolVersion: null,
       connectTimeoutMillis: 5_000,
+      loadBalanceHosts: 'random',
+      roles: {
+        targetSessionAttrs: 'read-write',
+        probeUser: 'probe',
+        probePasswordFile: '/etc/pgtls/probe.password',
+        probeDatabase: 'postgres',
+      },
+      warm: { connections: 4, maxAgeMillis: 30_000 },
     },
   };
 }

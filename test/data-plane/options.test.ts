@@ -63,6 +63,14 @@ describe('the options of the data plane', () => {
         maxVersion: null,
         connectTimeoutMillis: 5_000,
         keepalive,
+        loadBalanceHosts: 'random',
+        roles: {
+          targetSessionAttrs: 'read-write',
+          probeUser: 'probe',
+          probePasswordFile: '/etc/pgtls/probe.password',
+          probeDatabase: 'postgres',
+        },
+        warm: { connections: 4, maxAgeMillis: 30_000 },
       },
     });
   });

@@ -18,16 +18,17 @@ mod routes;
 mod runtime;
 
 pub use admission::AdoptError;
+pub use backend::password_file::{PasswordFileError, read_password_file};
 pub use counters::{RouteSnapshot, Snapshot};
 pub use data_plane::{
     ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, Hooks, StartError,
 };
 pub use options::{
     BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,
-    RouteOptions, Sslmode, Sslnegotiation,
+    LoadBalanceHosts, RoleOptions, RouteOptions, Sslmode, Sslnegotiation, WantedRole, WarmOptions,
 };
 pub use report::{
     AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, Phase, TlsReport,
     TlsSide,
 };
-pub use routes::RouteError;
+pub use routes::{RouteError, RouteProblem};

@@ -3,6 +3,7 @@
 //! A session keeps its [`Route`] for life: a reload puts a new table in place and touches no session.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::server_config::{ServerTls, build_server_config};
 
 use crate::backend::Backend;
+use crate::backend::password_file::PasswordFileError;
+use crate::backend::warm::WarmPool;
 use crate::counters::{RouteCounters, RouteSnapshot};
 use crate::options::{KeepaliveOptions, RouteOptions};
 
@@ -19,8 +22,22 @@ use crate::options::{KeepaliveOptions, RouteOptions};
 pub struct RouteError {
     /// Name of the route.
     pub route: String,
-    /// What is wrong with its TLS configuration.
-    pub source: TlsConfigError,
+    /// What is wrong with it.
+    pub source: RouteProblem,
+}
+
+/// What keeps a route from being served.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteProblem {
+    /// TLS options, or a file they name.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// The password of the backend's probes.
+    #[error("probe_password_file: {0}")]
+    PasswordFile(#[from] PasswordFileError),
+    /// The operating system refused the thread that looks after the backend.
+    #[error("the thread for probes and warm connections cannot be started: {0}")]
+    Keeper(#[source] io::Error),
 }
 
 /// One `[[proxy]]` section, ready to serve.
@@ -49,8 +66,8 @@ impl Route {
             .as_ref()
             .map(build_server_config)
             .transpose()
-            .map_err(fail)?;
-        let backend = Backend::build(&options.backend).map_err(fail)?;
+            .map_err(|error| fail(error.into()))?;
+        let backend = Backend::build(&options.backend, &counters).map_err(fail)?;
         Ok(Self {
             id: options.route_id,
             max_client_conn_per_ip: options.max_client_conn_per_ip,
@@ -62,6 +79,18 @@ impl Route {
             backend: Arc::new(backend),
             counters,
         })
+    }
+
+    /// Every backend that its sessions may go to.
+    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        std::iter::once(&self.backend)
+    }
+
+    fn snapshot(&self) -> RouteSnapshot {
+        let warm = self.backends().filter_map(|one| one.warm.as_ref());
+        let connections = warm.map(WarmPool::len).sum::<usize>();
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        self.counters.snapshot(self.id, connections)
     }
 }
 
@@ -90,12 +119,16 @@ impl RouteTable {
         routes.get(&route_id).map(Arc::clone)
     }
 
+    /// The backends of all routes.
+    pub(crate) fn backends(&self) -> Vec<Arc<Backend>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let backends = routes.values().flat_map(|route| route.backends());
+        backends.map(Arc::clone).collect()
+    }
+
     pub(crate) fn snapshot(&self) -> Vec<RouteSnapshot> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshots: Vec<_> = routes
-            .values()
-            .map(|route| route.counters.snapshot(route.id))
-            .collect();
+        let mut snapshots: Vec<_> = routes.values().map(|route| route.snapshot()).collect();
         snapshots.sort_by_key(|snapshot| snapshot.route_id);
         snapshots
     }

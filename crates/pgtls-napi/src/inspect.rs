@@ -83,7 +83,10 @@ pub fn inspect(options: DataPlaneOptions) -> Inspection {
     for route in options.routes {
         let route_id = route.route_id;
         match route.into_core() {
-            Ok(route) => inspection.add(route_id, inspect_route(&route)),
+            Ok(route) => {
+                inspection.add(route_id, inspect_route(&route));
+                inspection.add_password_file(route_id, route.backend.roles.as_ref());
+            }
             Err(error) => inspection.problems.push(problem(route_id, &error)),
         }
     }
@@ -144,6 +147,21 @@ impl Inspection {
                     sha256: identity.leaf.sha256,
                 }),
         );
+    }
+}
+
+impl Inspection {
+    /// The password of a backend's probes.
+    fn add_password_file(&mut self, route_id: u32, roles: Option<&core::RoleOptions>) {
+        let file = roles.and_then(|roles| roles.probe_password_file.as_deref());
+        if let Some(Err(error)) = file.map(core::read_password_file) {
+            self.problems.push(InspectionProblem {
+                route_id,
+                path: "backend.probe_password_file".to_owned(),
+                code: error.code().to_owned(),
+                message: error.to_string(),
+            });
+        }
     }
 }
 

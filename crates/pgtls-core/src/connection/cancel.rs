@@ -12,7 +12,8 @@ use pgtls_wire::encode_cancel_request;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::connection::connect::{Link, Target, connect_backend, connect_in_time};
+use crate::connection::choose::connect_address;
+use crate::connection::connect::{Link, Target, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
 use crate::report::{CloseReason, FaultSide};
@@ -122,7 +123,7 @@ async fn send_to_all(
 ) -> Result<(), Ending> {
     let mut result = Err(Ending::quiet(CloseReason::CancelFailed));
     for address in backend.addresses.iter().take(MAX_TARGETS) {
-        let sent = match connect_backend(backend, std::slice::from_ref(address), scratch).await {
+        let sent = match connect_address(backend, address, scratch).await {
             Ok(link) => send_packet(&link, packet, scratch).await,
             Err(ending) => Err(ending),
         };

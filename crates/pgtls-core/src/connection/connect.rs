@@ -35,7 +35,7 @@ pub(crate) struct Link {
 }
 
 /// Exactly where a link leads: a CancelRequest has to go to the same place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Tcp {
         /// As configured: the name that TLS verifies.
@@ -55,39 +55,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// Connects to the first of `addresses` that lets us in; the error is that of the last one tried.
-pub(crate) async fn connect_backend(
-    backend: &Backend,
-    addresses: &[BackendAddress],
-    scratch: &RefCell<Scratch>,
-) -> Result<Link, Ending> {
-    let mut last = unreachable("no address is configured");
-    for address in addresses {
-        match connect_address(backend, address, scratch).await {
-            Ok(link) => return Ok(link),
-            Err(ending) => last = ending.naming(address),
-        }
-    }
-    Err(last)
-}
-
-async fn connect_address(
-    backend: &Backend,
-    address: &BackendAddress,
-    scratch: &RefCell<Scratch>,
-) -> Result<Link, Ending> {
-    let mut last = unreachable("the name has no address");
-    for target in targets_of(address).await? {
-        match connect_in_time(backend, &target, scratch).await {
-            Ok(link) => return Ok(link),
-            Err(ending) => last = ending,
-        }
-    }
-    Err(last)
-}
-
 /// Every place an address stands for; looked up anew each time, no cache.
-async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, Ending> {
+pub(crate) async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, Ending> {
     let (host, port) = match address {
         BackendAddress::Unix(path) => return Ok(vec![Target::Unix(path.clone())]),
         BackendAddress::Tcp { host, port } => (host, *port),
@@ -249,7 +218,7 @@ async fn handshake(
 
 impl Ending {
     /// Names the configured address.
-    fn naming(self, address: &BackendAddress) -> Self {
+    pub(crate) fn naming(self, address: &BackendAddress) -> Self {
         Self {
             backend_addr: Some(address.to_string()),
             ..self
@@ -257,7 +226,8 @@ impl Ending {
     }
 }
 
-fn unreachable(message: impl Into<String>) -> Ending {
+/// No connection came about.
+pub(crate) fn unreachable(message: impl Into<String>) -> Ending {
     Ending::by(FaultSide::Backend, CloseReason::BackendUnreachable, message).telling(
         SqlState::ConnectionFailure,
         "could not connect to the PostgreSQL server behind the proxy",

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use crate::connection::authentication::Authentication;
 use crate::connection::cancel::{CancelEntry, CancelKey, forward_cancel};
+use crate::connection::choose::connect_backend;
 use crate::connection::close::{close_client, close_told};
-use crate::connection::connect::{Link, connect_backend};
+use crate::connection::connect::Link;
 use crate::connection::ending::Ending;
 use crate::connection::handshake::{Client, FailedClient, Greeting, accept_client};
 use crate::connection::journal::{Arrival, Journal};
@@ -198,7 +199,7 @@ async fn answer(
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
     let backend = &journal.route().backend;
-    let connecting = connect_backend(backend, &backend.addresses, context.scratch);
+    let connecting = connect_backend(backend, context.scratch);
     let link = unless(signals, connecting).await?;
     authenticate(client, link, &startup, context, journal, signals).await
 }

@@ -1,8 +1,9 @@
-//! The life of one connection on its worker. One file per phase, in this order: `handshake`, `route`, `connect`,
+//! The life of one connection on its worker. One file per phase, in this order: `handshake`, `route`, `choose` and `connect`,
 //! `authentication`, `relay`, `close`; `cancel` stands beside them. `peer`, `socket`, `relay_state` and `ending` serve them all.
 
 mod authentication;
 pub(crate) mod cancel;
+mod choose;
 pub(crate) mod client_socket;
 mod close;
 mod connect;
@@ -21,7 +22,10 @@ mod signals;
 mod socket;
 mod watch;
 
+pub(crate) use choose::choose_cold;
+pub(crate) use connect::{Link, Target, connect_in_time, targets_of};
 pub(crate) use ending::Ending;
 pub(crate) use journal::{Arrival, Journal};
-pub(crate) use peer::Scratch;
+pub(crate) use peer::{BackendPeer, Peer, PlainStream, Scratch};
 pub(crate) use serve::{Context, panic_text, serve};
+pub(crate) use socket::Socket;
