@@ -1,10 +1,12 @@
 /** Reads `[proxy.backend]`. May import the other files of config/ only. */
 import { parseBackendAddress } from './address.ts';
 import { checkedPath, readFilePath } from './files.ts';
+import { readRoles } from './roles.ts';
 import type { BackendAddress, BackendConfig } from './schema.ts';
 import { readBackendSslnegotiation, readBackendTls } from './sslmode.ts';
 import type { TableReader } from './table-reader.ts';
 import { readTlsVersions } from './tls-policy.ts';
+import { readWarm } from './warm.ts';
 
 /** Reads a backend's table; problems are noted, defaults stand in. */
 export function readBackend(reader: TableReader): BackendConfig {
@@ -25,6 +27,9 @@ export function readBackend(reader: TableReader): BackendConfig {
     ...readTlsVersions(reader),
     // libpq's 0 (for ever) is refused: every wait on a peer has a deadline.
     connectTimeoutMillis: reader.duration('connect_timeout', 5000, { min: 1 }),
+    loadBalanceHosts: reader.choice('load_balance_hosts', ['disable', 'random'], 'disable'),
+    roles: readRoles(reader),
+    warm: readWarm(reader),
   };
 }
 

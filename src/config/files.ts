@@ -8,8 +8,8 @@ import { accessSync, constants, type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Located, TableReader } from './table-reader.ts';
 
-/** Whether a file is public, a private key, or keys of session tickets. */
-export type FileKind = 'certificate' | 'private-key' | 'ticket-key';
+/** Whether a file is public, or a secret with a private key's rights: a private key, keys of session tickets, a password. */
+export type FileKind = 'certificate' | 'private-key' | 'ticket-key' | 'password file';
 
 const GROUP_OR_WORLD = 0o077;
 /** Write and execute for the group, anything for the world: what a file of root may not have. */

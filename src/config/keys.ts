@@ -211,6 +211,37 @@ const BACKEND: KeyTable = {
     'Newest version accepted; empty = no limit.',
   ),
   connect_timeout: key('duration', '"5s"', 'From name look-up until TLS with the backend stands.'),
+  load_balance_hosts: key(
+    'disable, random',
+    '"disable"',
+    'Whether addresses, and those of one name, are tried in random order.',
+  ),
+  target_session_attrs: key(
+    'any, read-write, read-only, primary, standby, prefer-standby',
+    '"any"',
+    'Which servers sessions may go to; others than any need `probe_user`.',
+  ),
+  probe_user: key(
+    'string',
+    'none',
+    'Logs in to each server about once a second to learn its role.',
+  ),
+  probe_password_file: key(
+    'path',
+    'none',
+    "File with the password of `probe_user`, a key's rights.",
+  ),
+  probe_database: key('string', '"postgres"', 'The database that `probe_user` logs in to.'),
+  warm_connections: key(
+    'integer',
+    '0',
+    'Connections kept connected and TLS-handshaken ahead; 0 = none.',
+  ),
+  warm_max_age: key(
+    'duration',
+    '"30s"',
+    "When they are made anew; less than the server's `authentication_timeout`.",
+  ),
   tls_enabled: key(
     'boolean',
     'absent',
@@ -231,16 +262,7 @@ export const KEYS: Readonly<Record<TableName, KeyTable>> = {
   route: ROUTE,
 };
 
-const LATER_BACKEND: readonly string[] = [
-  'target_session_attrs',
-  'probe_user',
-  'probe_password_file',
-  'load_balance_hosts',
-  'proxy_protocol',
-  'application_name_add_host',
-  'warm_connections',
-  'warm_max_age',
-];
+const LATER_BACKEND: readonly string[] = ['proxy_protocol', 'application_name_add_host'];
 
 /** Keys that are reserved for later versions: refused, but not as a typing error. */
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {

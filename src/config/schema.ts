@@ -26,6 +26,32 @@ export type ListenerSslnegotiation = 'postgres' | 'direct' | 'any';
 /** How pgtls starts TLS with a backend. */
 export type BackendSslnegotiation = 'postgres' | 'direct';
 
+/** In which order a backend's addresses are tried. */
+export type LoadBalanceHosts = 'disable' | 'random';
+
+/** Which servers of a backend sessions may go to; libpq's words and meanings. */
+export type TargetSessionAttrs =
+  | 'any'
+  | 'read-write'
+  | 'read-only'
+  | 'primary'
+  | 'standby'
+  | 'prefer-standby';
+
+/** Which servers sessions may go to, and who asks them for their role. */
+export interface RoleConfig {
+  targetSessionAttrs: Exclude<TargetSessionAttrs, 'any'>;
+  probeUser: string;
+  probePasswordFile: string | null;
+  probeDatabase: string;
+}
+
+/** Connections made ahead. */
+export interface WarmConfig {
+  connections: number;
+  maxAgeMillis: number;
+}
+
 /** Where a listener listens; `mode` and `group` null = the process's umask and group. */
 export type BindAddress =
   | { kind: 'tcp'; host: string; port: number }
@@ -153,4 +179,9 @@ export interface BackendConfig {
   /** null = the newest. */
   sslMaxProtocolVersion: TlsVersion | null;
   connectTimeoutMillis: number;
+  loadBalanceHosts: LoadBalanceHosts;
+  /** null = target_session_attrs is any. */
+  roles: RoleConfig | null;
+  /** null = warm_connections is 0. */
+  warm: WarmConfig | null;
 }

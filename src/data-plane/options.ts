@@ -127,6 +127,9 @@ function backendOptions(backend: BackendConfig, listener: ListenerConfig): Backe
     maxVersion: backend.sslMaxProtocolVersion,
     connectTimeoutMillis: backend.connectTimeoutMillis,
     keepalive: keepaliveOptions(listener),
+    loadBalanceHosts: backend.loadBalanceHosts,
+    roles: backend.roles === null ? null : { ...backend.roles },
+    warm: backend.warm === null ? null : { ...backend.warm },
   };
 }
 

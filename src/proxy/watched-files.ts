@@ -31,8 +31,9 @@ function listenerFiles(tls: ListenerTlsOptions): (string | null)[] {
 }
 
 function backendFiles(backend: BackendOptions): (string | null)[] {
+  const password = backend.roles?.probePasswordFile ?? null;
   const roots = backend.sslrootcert === 'system' ? null : backend.sslrootcert;
   return backend.sslmode === 'disable'
-    ? []
-    : [roots, backend.sslcrl, backend.sslcert, backend.sslkey];
+    ? [password]
+    : [password, roots, backend.sslcrl, backend.sslcert, backend.sslkey];
 }

@@ -146,6 +146,7 @@ describe('the files that are watched', () => {
       '/l/ca',
       '/l/crl',
       '/l/map',
+      '/etc/pgtls/probe.password',
       '/b/ca',
       '/b/crl',
       '/b/crt',
@@ -153,13 +154,14 @@ describe('the files that are watched', () => {
     ]);
   });
 
-  it('are none where there is no TLS, and not the CAs of the system', () => {
+  it('are none of TLS where there is none, and not the CAs of the system', () => {
+    const password = '/etc/pgtls/probe.password';
     const proxy = proxyConfig('a', { sslmode: 'disable' });
-    expect(watchedFiles(toDataPlaneOptions(config([proxy]), false))).toEqual([]);
+    expect(watchedFiles(toDataPlaneOptions(config([proxy]), false))).toEqual([password]);
     const plain = {
       ...proxy,
       backend: { ...proxy.backend, ...backend, sslmode: 'disable' as const },
     };
-    expect(watchedFiles(toDataPlaneOptions(config([plain]), false))).toEqual([]);
+    expect(watchedFiles(toDataPlaneOptions(config([plain]), false))).toEqual([password]);
   });
 });

@@ -10,7 +10,9 @@ use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::identity_error::IdentityError;
 
 use crate::backend::Backend;
+use crate::counters::RouteCounters;
 use crate::options::{RouteOptions, RouteRule};
+use crate::routes::RouteProblem;
 
 /// A backend with the name it is configured under.
 #[derive(Debug)]
@@ -50,24 +52,25 @@ struct Rule {
 
 impl Backends {
     /// Loads what TLS towards each backend needs, and finds the backends that rows and rules name.
-    /// Resumable sessions of the backends that `previous` has under the same name go on.
+    /// Those that `previous` has under the same name go on, as far as nothing about them has changed.
     pub(crate) fn build(
         options: &RouteOptions,
+        counters: &Arc<RouteCounters>,
         previous: Option<&Self>,
-    ) -> Result<Self, TlsConfigError> {
-        let replaced = previous.map(|old| &*old.default.backend);
+    ) -> Result<Self, RouteProblem> {
+        let replaced = previous.map(|old| &old.default.backend);
         let default = NamedBackend {
             name: None,
-            backend: Arc::new(Backend::build(&options.backend, replaced)?),
+            backend: Backend::build(&options.backend, counters, replaced)?,
         };
         let mut named = Vec::with_capacity(options.backends.len());
         for (name, options) in &options.backends {
             let replaced = previous.and_then(|old| old.named(name));
-            let backend = Backend::build(options, replaced.map(|old| &*old.backend))
-                .map_err(|error| error.within(Table::Backend(name.clone())))?;
+            let backend = Backend::build(options, counters, replaced.map(|old| &old.backend))
+                .map_err(|problem| problem.within(Table::Backend(name.clone())))?;
             named.push(NamedBackend {
                 name: Some(name.as_str().into()),
-                backend: Arc::new(backend),
+                backend,
             });
         }
         let place = |name: &str, key, table| {

@@ -10,6 +10,10 @@ pub(crate) struct RouteCounters {
     admitted: AtomicU32,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    warm_hits: AtomicU64,
+    warm_misses: AtomicU64,
+    probes_ok: AtomicU64,
+    probes_failed: AtomicU64,
 }
 
 impl RouteCounters {
@@ -21,6 +25,25 @@ impl RouteCounters {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A session got a connection that was made ahead.
+    pub(crate) fn add_warm_hit(&self) {
+        self.warm_hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session had to make a connection although some are made ahead.
+    pub(crate) fn add_warm_miss(&self) {
+        self.warm_misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_probe(&self, has_told: bool) {
+        let count = if has_told {
+            &self.probes_ok
+        } else {
+            &self.probes_failed
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn live_sessions(&self) -> &AtomicU32 {
         &self.live_sessions
     }
@@ -29,12 +52,17 @@ impl RouteCounters {
         &self.admitted
     }
 
-    pub(crate) fn snapshot(&self, route_id: u32) -> RouteSnapshot {
+    pub(crate) fn snapshot(&self, route_id: u32, warm_connections: u32) -> RouteSnapshot {
         RouteSnapshot {
             route_id,
             live_sessions: self.live_sessions.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            warm_connections,
+            warm_hits: self.warm_hits.load(Ordering::Relaxed),
+            warm_misses: self.warm_misses.load(Ordering::Relaxed),
+            probes_ok: self.probes_ok.load(Ordering::Relaxed),
+            probes_failed: self.probes_failed.load(Ordering::Relaxed),
         }
     }
 }
@@ -65,4 +93,14 @@ pub struct RouteSnapshot {
     pub bytes_in: u64,
     /// Plaintext bytes from the backend to clients, since the start.
     pub bytes_out: u64,
+    /// Connections made ahead that wait now.
+    pub warm_connections: u32,
+    /// Sessions that got one of them.
+    pub warm_hits: u64,
+    /// Sessions that found none.
+    pub warm_misses: u64,
+    /// Probes that learnt a server's role.
+    pub probes_ok: u64,
+    /// Probes that did not.
+    pub probes_failed: u64,
 }

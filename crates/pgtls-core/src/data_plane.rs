@@ -11,6 +11,7 @@ use pgtls_wire::{Parsed, StartupPacket, parse_startup_packet};
 use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
+use crate::backend::keeper::Keeper;
 use crate::connection::cancel::CancelRegistry;
 use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
@@ -21,7 +22,7 @@ use crate::options::{DataPlaneOptions, RouteOptions};
 use crate::questions::{Answer, Question, Questions};
 use crate::report::{ConnectionReport, PeerCertReport, TlsReport, TlsSide};
 use crate::responder::Responder;
-use crate::routes::{RouteError, RouteTable};
+use crate::routes::{RouteError, RouteProblem, RouteTable};
 use crate::runtime::supervisor;
 use crate::runtime::worker_counters::WorkerCounters;
 
@@ -165,6 +166,7 @@ pub struct DataPlane {
     shared: Arc<Shared>,
     commands: mpsc::Sender<ProxyMessage>,
     connections: mpsc::Sender<Box<Adopted>>,
+    keeper: Keeper,
     /// Guards the handle that `close` joins; nothing else runs under it.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -204,18 +206,25 @@ impl DataPlane {
             release_memory: hooks.release_memory,
             responder: hooks.responder,
         };
+        let keeper = Keeper::default();
+        start_keeper(&keeper, &options.routes)?;
         let thread = supervisor::start(Arc::clone(&shared), commands.clone(), inbox, lent)?;
+        keeper.tend(shared.routes.backends());
         Ok(Self {
             shared,
             commands,
             connections,
+            keeper,
             thread: Mutex::new(Some(thread)),
         })
     }
 
     /// Replaces the routes for connections to come; all or nothing.
     pub fn reload(&self, routes: &[RouteOptions]) -> Result<(), RouteError> {
-        self.shared.routes.replace(routes)
+        start_keeper(&self.keeper, routes)?;
+        self.shared.routes.replace(routes)?;
+        self.keeper.tend(self.shared.routes.backends());
+        Ok(())
     }
 
     /// Takes over the socket behind `fd`: duplicates the descriptor, so that the caller closes its own in any case.
@@ -279,6 +288,9 @@ impl DataPlane {
 
     /// Calls `done` once no session lives; sessions left after `grace` are cut. The caller stops accepting first.
     pub fn drain(&self, grace: Duration, done: Box<dyn FnOnce(DrainReport) + Send>) {
+        for backend in self.shared.routes.backends() {
+            backend.close_warm();
+        }
         if let Err(mpsc::error::SendError(ProxyMessage::Drain { done, .. })) = self
             .commands
             .blocking_send(ProxyMessage::Drain { grace, done })
@@ -309,11 +321,23 @@ impl DataPlane {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.keeper.close();
         let Some(thread) = thread else { return };
         // Fails only when the proxy thread is over already.
         let _ = self.commands.blocking_send(ProxyMessage::Close);
         // The proxy thread catches its workers' panics; its own would have been reported already.
         let _ = thread.join();
+    }
+}
+
+/// Starts the keeper's thread if one of the routes needs it.
+fn start_keeper(keeper: &Keeper, routes: &[RouteOptions]) -> Result<(), RouteError> {
+    match routes.iter().find(|route| route.needs_keeper()) {
+        None => Ok(()),
+        Some(route) => keeper.start().map_err(|error| RouteError {
+            route: route.name.clone(),
+            source: RouteProblem::Keeper(error),
+        }),
     }
 }
 

@@ -20,17 +20,19 @@ mod routes;
 mod runtime;
 
 pub use admission::AdoptError;
+pub use backend::password_file::{PasswordFileError, read_password_file};
 pub use counters::{RouteSnapshot, Snapshot};
 pub use data_plane::{
     ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, Hooks, StartError,
 };
 pub use options::{
     BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,
-    RouteOptions, RouteRule, Sslmode, Sslnegotiation,
+    LoadBalanceHosts, RoleOptions, RouteOptions, RouteRule, Sslmode, Sslnegotiation, WantedRole,
+    WarmOptions,
 };
 pub use questions::{Answer, HookSet, PeerCertificate, Question};
 pub use report::{
     AlertDirection, AlertReport, CloseReason, ConnectionReport, FaultSide, PeerCertReport, Phase,
     TlsReport, TlsSide,
 };
-pub use routes::RouteError;
+pub use routes::{RouteError, RouteProblem};

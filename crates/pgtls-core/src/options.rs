@@ -57,6 +57,16 @@ pub struct RouteRule {
     pub backend: String,
 }
 
+impl RouteOptions {
+    /// Whether one of its backends has work to be done that no session asks for.
+    pub(crate) fn needs_keeper(&self) -> bool {
+        let named = self.backends.iter().map(|(_, backend)| backend);
+        std::iter::once(&self.backend)
+            .chain(named)
+            .any(BackendOptions::needs_keeper)
+    }
+}
+
 /// Towards clients.
 #[derive(Clone, Debug)]
 pub struct ListenerOptions {
@@ -71,7 +81,7 @@ pub struct ListenerOptions {
 }
 
 /// Towards PostgreSQL.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendOptions {
     /// Tried in order.
     pub addresses: Vec<BackendAddress>,
@@ -85,6 +95,66 @@ pub struct BackendOptions {
     pub connect_timeout: Duration,
     /// Keepalive of the backend's socket.
     pub keepalive: KeepaliveOptions,
+    /// libpq's `load_balance_hosts`.
+    pub load_balance_hosts: LoadBalanceHosts,
+    /// libpq's `target_session_attrs`; none is `any`.
+    pub roles: Option<RoleOptions>,
+    /// Connections made ahead; none is none.
+    pub warm: Option<WarmOptions>,
+}
+
+impl BackendOptions {
+    /// Whether there is work to do for it that no session asks for.
+    pub(crate) fn needs_keeper(&self) -> bool {
+        self.roles.is_some() || self.warm.is_some()
+    }
+}
+
+/// In which order addresses, and those of one name, are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalanceHosts {
+    /// As configured.
+    #[default]
+    Disable,
+    /// At random for each connection.
+    Random,
+}
+
+/// Which servers sessions may go to, and who asks them for their role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleOptions {
+    /// The servers wanted.
+    pub wanted: WantedRole,
+    /// Logs in to each server about once a second.
+    pub probe_user: String,
+    /// The user's password; none where the server asks for none.
+    pub probe_password_file: Option<PathBuf>,
+    /// The database to log in to.
+    pub probe_database: String,
+}
+
+/// libpq's `target_session_attrs` other than `any`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedRole {
+    /// Transactions may write by default.
+    ReadWrite,
+    /// They may not.
+    ReadOnly,
+    /// Not in hot standby mode.
+    Primary,
+    /// In hot standby mode.
+    Standby,
+    /// A standby if there is one, else any server.
+    PreferStandby,
+}
+
+/// Connections that are connected and TLS-handshaken before a session asks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarmOptions {
+    /// How many; not 0.
+    pub connections: usize,
+    /// An older one is not used.
+    pub max_age: Duration,
 }
 
 /// Where a PostgreSQL server listens.
@@ -132,7 +202,7 @@ pub enum Sslnegotiation {
 }
 
 /// TCP keepalive and user timeout; a zero leaves the system's value.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeepaliveOptions {
     /// `SO_KEEPALIVE`.
     pub is_enabled: bool,

@@ -3,13 +3,18 @@
 //! A session keeps its [`Route`] for life: a reload puts a new table in place and touches no session.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use pgtls_tls::config_key::Table;
 use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::resumption_state::ResumptionState;
 use pgtls_tls::server_config::{ServerTls, resume_server_config};
 
+use crate::backend::Backend;
+use crate::backend::password_file::PasswordFileError;
+use crate::backend::warm::WarmPool;
 use crate::backends::Backends;
 use crate::counters::{RouteCounters, RouteSnapshot};
 use crate::options::{KeepaliveOptions, RouteOptions};
@@ -21,8 +26,32 @@ use crate::questions::HookSet;
 pub struct RouteError {
     /// Name of the route.
     pub route: String,
-    /// What is wrong with its TLS configuration.
-    pub source: TlsConfigError,
+    /// What is wrong with it.
+    pub source: RouteProblem,
+}
+
+/// What keeps a route from being served.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteProblem {
+    /// TLS options, or a file they name.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// The password of the backend's probes.
+    #[error("probe_password_file: {0}")]
+    PasswordFile(#[from] PasswordFileError),
+    /// The operating system refused the thread that looks after the backend.
+    #[error("the thread for probes and warm connections cannot be started: {0}")]
+    Keeper(#[source] io::Error),
+}
+
+impl RouteProblem {
+    /// The same problem in one of several tables.
+    pub(crate) fn within(self, table: Table) -> Self {
+        match self {
+            Self::Tls(error) => Self::Tls(error.within(table)),
+            Self::PasswordFile(_) | Self::Keeper(_) => self,
+        }
+    }
 }
 
 /// One `[[proxy]]` section, ready to serve.
@@ -57,8 +86,9 @@ impl Route {
             .as_ref()
             .map(|tls| resume_server_config(tls, &resumption))
             .transpose()
-            .map_err(fail)?;
-        let backends = Backends::build(options, previous.map(|old| &old.backends)).map_err(fail)?;
+            .map_err(|error| fail(error.into()))?;
+        let replaced = previous.map(|old| &old.backends);
+        let backends = Backends::build(options, &counters, replaced).map_err(fail)?;
         Ok(Self {
             id: options.route_id,
             max_client_conn_per_ip: options.max_client_conn_per_ip,
@@ -72,6 +102,13 @@ impl Route {
             hooks: options.hooks,
             counters,
         })
+    }
+
+    fn snapshot(&self) -> RouteSnapshot {
+        let warm = self.backends.iter().filter_map(|one| one.warm.as_ref());
+        let connections = warm.map(WarmPool::len).sum::<usize>();
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        self.counters.snapshot(self.id, connections)
     }
 }
 
@@ -99,12 +136,16 @@ impl RouteTable {
         routes.get(&route_id).map(Arc::clone)
     }
 
+    /// The backends of all routes.
+    pub(crate) fn backends(&self) -> Vec<Arc<Backend>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let backends = routes.values().flat_map(|route| route.backends.iter());
+        backends.map(Arc::clone).collect()
+    }
+
     pub(crate) fn snapshot(&self) -> Vec<RouteSnapshot> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshots: Vec<_> = routes
-            .values()
-            .map(|route| route.counters.snapshot(route.id))
-            .collect();
+        let mut snapshots: Vec<_> = routes.values().map(|route| route.snapshot()).collect();
         snapshots.sort_by_key(|snapshot| snapshot.route_id);
         snapshots
     }

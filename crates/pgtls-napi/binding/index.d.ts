@@ -84,6 +84,12 @@ export interface BackendOptions {
   connectTimeoutMillis: number
   /** Of the backend's socket. */
   keepalive: KeepaliveOptions
+  /** libpq's. */
+  loadBalanceHosts: 'disable' | 'random'
+  /** Null when `target_session_attrs` is `any`. */
+  roles: RoleOptions | null
+  /** Null when `warm_connections` is 0. */
+  warm: WarmOptions | null
 }
 
 /** What this addon was built from. */
@@ -464,6 +470,18 @@ export interface PeerCertificate {
   derHex: string
 }
 
+/** Which servers sessions may go to, and who asks them for their role. */
+export interface RoleOptions {
+  /** libpq's, without `any`. */
+  targetSessionAttrs: 'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby'
+  /** Logs in to each server about once a second. */
+  probeUser: string
+  /** One line with the password. */
+  probePasswordFile: string | null
+  /** The database to log in to. */
+  probeDatabase: string
+}
+
 /** One `[[proxy]]`. */
 export interface RouteOptions {
   /** Chosen by the caller. */
@@ -506,6 +524,16 @@ export interface RouteSnapshot {
   bytesIn: number
   /** Plaintext from the backend. */
   bytesOut: number
+  /** Connections made ahead that wait now. */
+  warmConnections: number
+  /** Sessions that got one of them. */
+  warmHits: number
+  /** Sessions that found none. */
+  warmMisses: number
+  /** Probes that learnt a server's role. */
+  probesOk: number
+  /** Probes that did not. */
+  probesFailed: number
 }
 
 /** What a handshake agreed on. */
@@ -526,4 +554,12 @@ export interface TlsReport {
   peerCertSha256: string | null
   /** Of a client's certificate. */
   peerCertSans: Array<string> | null
+}
+
+/** Connections made ahead. */
+export interface WarmOptions {
+  /** How many. */
+  connections: number
+  /** An older one is not used. */
+  maxAgeMillis: number
 }

@@ -61,6 +61,16 @@ pub struct RouteSnapshot {
     pub bytes_in: f64,
     /// Plaintext from the backend.
     pub bytes_out: f64,
+    /// Connections made ahead that wait now.
+    pub warm_connections: u32,
+    /// Sessions that got one of them.
+    pub warm_hits: f64,
+    /// Sessions that found none.
+    pub warm_misses: f64,
+    /// Probes that learnt a server's role.
+    pub probes_ok: f64,
+    /// Probes that did not.
+    pub probes_failed: f64,
 }
 
 /// How a drain ended.
@@ -166,6 +176,11 @@ impl DataPlane {
                     live_sessions: route.live_sessions,
                     bytes_in: number(route.bytes_in),
                     bytes_out: number(route.bytes_out),
+                    warm_connections: route.warm_connections,
+                    warm_hits: number(route.warm_hits),
+                    warm_misses: number(route.warm_misses),
+                    probes_ok: number(route.probes_ok),
+                    probes_failed: number(route.probes_failed),
                 })
                 .collect(),
         })

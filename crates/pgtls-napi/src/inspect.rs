@@ -141,6 +141,7 @@ pub fn inspect(options: DataPlaneOptions) -> Inspection {
             Ok(route) => {
                 inspection.add(route_id, inspect_route(&route));
                 inspection.add_dates(route_id, &route);
+                inspection.add_password_files(route_id, &route);
             }
             Err(error) => inspection.problems.push(problem(route_id, &error)),
         }
@@ -237,6 +238,27 @@ impl Inspection {
         for (name, backend) in &route.backends {
             let table = Table::Backend(name.clone());
             self.extend_dates(route_id, Some(&table), dated_files(None, tls_of(backend)));
+        }
+    }
+
+    /// The passwords of the backends' probes.
+    fn add_password_files(&mut self, route_id: u32, route: &core::RouteOptions) {
+        let named = route
+            .backends
+            .iter()
+            .map(|(name, backend)| (Some(Table::Backend(name.clone())), backend));
+        for (table, backend) in std::iter::once((None, &route.backend)).chain(named) {
+            let roles = backend.roles.as_ref();
+            let file = roles.and_then(|roles| roles.probe_password_file.as_deref());
+            if let Some(Err(error)) = file.map(core::read_password_file) {
+                let key = "backend.probe_password_file";
+                self.problems.push(InspectionProblem {
+                    route_id,
+                    path: table.map_or_else(|| key.to_owned(), |table| table.path_of(key)),
+                    code: error.code().to_owned(),
+                    message: error.to_string(),
+                });
+            }
         }
     }
 

@@ -154,6 +154,36 @@ pub struct BackendOptions {
     pub connect_timeout_millis: u32,
     /// Of the backend's socket.
     pub keepalive: KeepaliveOptions,
+    /// libpq's.
+    #[napi(ts_type = "'disable' | 'random'")]
+    pub load_balance_hosts: String,
+    /// Null when `target_session_attrs` is `any`.
+    pub roles: Option<RoleOptions>,
+    /// Null when `warm_connections` is 0.
+    pub warm: Option<WarmOptions>,
+}
+
+/// Which servers sessions may go to, and who asks them for their role.
+#[napi(object, use_nullable = true)]
+pub struct RoleOptions {
+    /// libpq's, without `any`.
+    #[napi(ts_type = "'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby'")]
+    pub target_session_attrs: String,
+    /// Logs in to each server about once a second.
+    pub probe_user: String,
+    /// One line with the password.
+    pub probe_password_file: Option<String>,
+    /// The database to log in to.
+    pub probe_database: String,
+}
+
+/// Connections made ahead.
+#[napi(object, use_nullable = true)]
+pub struct WarmOptions {
+    /// How many.
+    pub connections: u32,
+    /// An older one is not used.
+    pub max_age_millis: u32,
 }
 
 /// Where a server listens.
@@ -318,7 +348,39 @@ impl BackendOptions {
             },
             connect_timeout: millis(self.connect_timeout_millis),
             keepalive: self.keepalive.into_core(),
+            load_balance_hosts: match self.load_balance_hosts.as_str() {
+                "random" => core::LoadBalanceHosts::Random,
+                _ => core::LoadBalanceHosts::Disable,
+            },
+            roles: self.roles.map(RoleOptions::into_core),
+            warm: self.warm.map(WarmOptions::into_core),
         })
+    }
+}
+
+impl RoleOptions {
+    fn into_core(self) -> core::RoleOptions {
+        core::RoleOptions {
+            wanted: match self.target_session_attrs.as_str() {
+                "read-only" => core::WantedRole::ReadOnly,
+                "primary" => core::WantedRole::Primary,
+                "standby" => core::WantedRole::Standby,
+                "prefer-standby" => core::WantedRole::PreferStandby,
+                _ => core::WantedRole::ReadWrite,
+            },
+            probe_user: self.probe_user,
+            probe_password_file: self.probe_password_file.map(PathBuf::from),
+            probe_database: self.probe_database,
+        }
+    }
+}
+
+impl WarmOptions {
+    fn into_core(self) -> core::WarmOptions {
+        core::WarmOptions {
+            connections: usize::try_from(self.connections).unwrap_or(usize::MAX),
+            max_age: millis(self.max_age_millis),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection of a fake backend: negotiation, login, and the scripted behaviour.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use pgtls_wire::{Parsed, StartupPacket, parse_startup_packet};
 use rustls::ServerConfig;
@@ -14,6 +14,7 @@ use crate::flood::Flood;
 use crate::messages::{
     authentication_ok, authentication_sasl, backend_key_data, parameter_status, ready_for_query,
 };
+use crate::server_role::ServerRole;
 use crate::session_record::{CancelSeen, Recorder, TlsSeen};
 use crate::transport::Transport;
 
@@ -26,6 +27,9 @@ pub(crate) struct Script {
     pub(crate) secret_key: Vec<u8>,
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) byte_by_byte: bool,
+    pub(crate) role: Option<ServerRole>,
+    /// What the connections to come are told before their StartupMessage, one each.
+    pub(crate) early_words: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 /// Serves one connection to its end.
@@ -57,8 +61,13 @@ impl Session {
             | EncryptionAnswer::Silence
             | EncryptionAnswer::Close => Connection::Plain(transport),
         };
+        if matches!(self.script.encryption, EncryptionAnswer::Refuse) {
+            self.speak_first(&mut connection).await?;
+        }
         loop {
-            let bytes = read_startup_packet(&mut connection).await?;
+            let Some(bytes) = self.read_startup_packet(&mut connection).await? else {
+                return Ok(());
+            };
             match startup_packet(&bytes)? {
                 StartupPacket::SslRequest => {
                     self.recorder.update(|record| record.saw_ssl_request = true);
@@ -66,6 +75,7 @@ impl Session {
                         Some(next) => connection = next,
                         None => return Ok(()),
                     }
+                    self.speak_first(&mut connection).await?;
                 }
                 StartupPacket::GssEncRequest => connection.write_all(b"N").await?,
                 StartupPacket::CancelRequest(cancel) => {
@@ -84,6 +94,35 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Reads one start-up packet and not a byte more; `None`, and a record of it, when the peer ends its direction instead.
+    async fn read_startup_packet(
+        &self,
+        connection: &mut Connection,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0];
+        if let Err(ending) = connection.read_some(&mut bytes).await {
+            self.recorder.update(|record| {
+                record.ending.get_or_insert(ending);
+            });
+            return Ok(None);
+        }
+        loop {
+            match parse_startup_packet(&bytes).map_err(io::Error::other)? {
+                Parsed::Packet { .. } => return Ok(Some(bytes)),
+                Parsed::Incomplete => bytes.push(connection.read_u8().await?),
+            }
+        }
+    }
+
+    async fn speak_first(&self, connection: &mut Connection) -> io::Result<()> {
+        let words = self.script.early_words.lock().expect("no panic").pop();
+        if let Some(words) = words {
+            connection.write_all(&words).await?;
+            connection.flush().await?;
+        }
+        Ok(())
     }
 
     /// `None` when the answer ends the connection.
@@ -256,6 +295,9 @@ impl Session {
         for (name, value) in &script.parameters {
             bytes.extend(parameter_status(name, value));
         }
+        for (name, value) in script.role.iter().flat_map(ServerRole::parameters) {
+            bytes.extend(parameter_status(name, value));
+        }
         bytes.extend(backend_key_data(script.process_id, &script.secret_key));
         bytes.extend(ready_for_query());
         bytes
@@ -316,18 +358,6 @@ async fn send_flood(connection: &mut Connection, flood: Flood) -> io::Result<()>
     batch.extend(flood.epilogue());
     connection.write_all(&batch).await?;
     connection.flush().await
-}
-
-/// Reads one start-up packet and not a byte more.
-async fn read_startup_packet(connection: &mut Connection) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; 4];
-    connection.read_exact(&mut bytes).await?;
-    loop {
-        match parse_startup_packet(&bytes).map_err(io::Error::other)? {
-            Parsed::Packet { .. } => return Ok(bytes),
-            Parsed::Incomplete => bytes.push(connection.read_u8().await?),
-        }
-    }
 }
 
 fn startup_packet(bytes: &[u8]) -> io::Result<StartupPacket<'_>> {

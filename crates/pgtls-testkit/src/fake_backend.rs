@@ -1,17 +1,19 @@
 //! `FakeBackend`: a PostgreSQL that does what a test tells it and remembers what it saw.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::DEADLINE;
 use crate::backend_behaviour::{BackendBehaviour, EncryptionAnswer};
 use crate::backend_session::{Script, serve};
+use crate::server_role::ServerRole;
 use crate::session_record::{Recorder, SessionRecord};
 use crate::transport::Transport;
 
@@ -29,6 +31,7 @@ pub enum BackendAddress {
 pub struct FakeBackend {
     address: BackendAddress,
     records: watch::Receiver<Vec<SessionRecord>>,
+    hang_up: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -41,6 +44,15 @@ pub struct FakeBackendBuilder {
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Transport> {
+        match self {
+            Self::Tcp(tcp) => Transport::tcp(tcp.accept().await?.0),
+            Self::Unix(unix) => Ok(Transport::unix(unix.accept().await?.0)),
+        }
+    }
 }
 
 impl FakeBackend {
@@ -57,6 +69,8 @@ impl FakeBackend {
                 secret_key: vec![0xde, 0xad, 0xbe, 0xef],
                 parameters: parameters.into_iter().map(owned).collect(),
                 byte_by_byte: false,
+                role: None,
+                early_words: Arc::default(),
             },
         }
     }
@@ -99,6 +113,11 @@ impl FakeBackend {
             Ok(Ok(all)) => all.clone(),
             Ok(Err(_)) | Err(_) => panic!("not seen by the deadline: {:#?}", self.records()),
         }
+    }
+
+    /// Closes every connection there is, as a server that restarts; it goes on listening.
+    pub fn hang_up(&self) {
+        self.hang_up.notify_one();
     }
 
     /// Waits until connection number `index` is closed, and gives its record.
@@ -157,6 +176,20 @@ impl FakeBackendBuilder {
         self
     }
 
+    /// A server whose role is `role` at the moment of a login: two more ParameterStatus, as PostgreSQL 14 and later send them.
+    #[must_use]
+    pub fn role(mut self, role: &ServerRole) -> Self {
+        self.script.role = Some(role.clone());
+        self
+    }
+
+    /// The first `connections` are told `bytes` before they said anything but an SSLRequest.
+    #[must_use]
+    pub fn speaking_first(mut self, connections: usize, bytes: &[u8]) -> Self {
+        self.script.early_words = Arc::new(Mutex::new(vec![bytes.to_vec(); connections]));
+        self
+    }
+
     /// Listens on a port of 127.0.0.1. Needs a tokio runtime around.
     ///
     /// # Panics
@@ -184,11 +217,18 @@ impl FakeBackendBuilder {
 
     fn start(self, listener: Listener, address: BackendAddress) -> FakeBackend {
         let (sender, records) = watch::channel(Vec::new());
-        let task = tokio::spawn(accept_all(listener, Arc::new(self.script), sender));
+        let hang_up = Arc::new(Notify::new());
+        let accepting = accept_all(
+            listener,
+            Arc::new(self.script),
+            sender,
+            Arc::clone(&hang_up),
+        );
         FakeBackend {
             address,
             records,
-            task,
+            hang_up,
+            task: tokio::spawn(accepting),
         }
     }
 }
@@ -198,19 +238,17 @@ async fn accept_all(
     listener: Listener,
     script: Arc<Script>,
     records: watch::Sender<Vec<SessionRecord>>,
+    hang_up: Arc<Notify>,
 ) {
     let mut sessions = JoinSet::new();
     loop {
         while sessions.try_join_next().is_some() {}
-        let accepted = match &listener {
-            Listener::Tcp(tcp) => match tcp.accept().await {
-                Ok((stream, _)) => Transport::tcp(stream),
-                Err(error) => Err(error),
-            },
-            Listener::Unix(unix) => unix
-                .accept()
-                .await
-                .map(|(stream, _)| Transport::unix(stream)),
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = hang_up.notified() => {
+                sessions.shutdown().await;
+                continue;
+            }
         };
         if let Ok(transport) = accepted {
             sessions.spawn(serve(

@@ -9,6 +9,7 @@ mod backend_sessions;
 pub mod buffer;
 pub mod build;
 mod chain;
+pub mod channel_binding;
 pub mod cipher_suite;
 pub mod client_config;
 pub mod client_hello;

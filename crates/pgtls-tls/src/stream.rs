@@ -4,6 +4,7 @@
 //! session when they return. Scratch memory belongs to the worker, so an idle stream holds none.
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
@@ -64,17 +65,50 @@ pub struct TlsScratch {
 /// A TLS connection over a socket, and the owner of its session: other writers give up when it is dropped.
 #[derive(Debug)]
 pub struct TlsStream<C: TlsConnectionOps, S> {
-    session: SharedSession<C>,
+    session: OwnedSession<C>,
     socket: S,
     /// Boxed: a session has no use for it any more.
     hello: Option<Box<AnsweredHello>>,
+}
+
+/// The owner's hold on a session: it is closed for other writers when this is dropped.
+#[derive(Debug)]
+struct OwnedSession<C: TlsConnectionOps>(SharedSession<C>);
+
+impl<C: TlsConnectionOps> Deref for OwnedSession<C> {
+    type Target = SharedSession<C>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<C: TlsConnectionOps> Drop for OwnedSession<C> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<C: TlsConnectionOps, S> TlsStream<C, S> {
+    /// The same session over what `convert` makes of its socket, such as one on another thread's reactor. Nothing is left of either
+    /// when that fails.
+    pub fn map_socket<T>(
+        self,
+        convert: impl FnOnce(S) -> io::Result<T>,
+    ) -> io::Result<TlsStream<C, T>> {
+        Ok(TlsStream {
+            session: self.session,
+            socket: convert(self.socket)?,
+            hello: self.hello,
+        })
+    }
 }
 
 impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
     /// Joins a fresh connection and its socket. `received` is ciphertext that was already read.
     pub fn new(tls: C, received: Vec<u8>, socket: S) -> Self {
         Self {
-            session: SharedSession::new(tls, received),
+            session: OwnedSession(SharedSession::new(tls, received)),
             socket,
             hello: None,
         }
@@ -268,12 +302,6 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
         Poll::Ready(Ok(state
             .has_peer_closed()
             .then_some(EndOfStream::CloseNotify)))
-    }
-}
-
-impl<C: TlsConnectionOps, S> Drop for TlsStream<C, S> {
-    fn drop(&mut self) {
-        self.session.close();
     }
 }
 

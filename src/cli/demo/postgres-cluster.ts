@@ -154,7 +154,7 @@ export class PostgresCluster {
     try {
       return await new Promise<boolean>((resolve) => {
         child.stderr?.on('data', (chunk: Buffer) => {
-          if (chunk.includes('ready to accept connections')) {
+          if (/ready to accept (read-only )?connections/.test(chunk.toString())) {
             resolve(true);
           }
         });

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::backends::Backends;
-use crate::connection::connect::{Link, Target, connect_backend, connect_in_time};
+use crate::connection::choose::connect_address;
+use crate::connection::connect::{Link, Target, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
 use crate::report::{CloseReason, FaultSide};
@@ -133,7 +134,7 @@ async fn send_to_all(
         addresses.map(move |address| (backend, address))
     });
     for (backend, address) in addresses.take(MAX_TARGETS) {
-        let sent = match connect_backend(backend, std::slice::from_ref(address), scratch).await {
+        let sent = match connect_address(backend, address, scratch).await {
             Ok(link) => send_packet(&link, packet, scratch).await,
             Err(ending) => Err(ending),
         };

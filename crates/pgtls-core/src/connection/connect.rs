@@ -33,12 +33,25 @@ pub(crate) struct Link {
     /// None without TLS.
     pub(crate) tls: Option<TlsSummary>,
     pub(crate) target: Target,
-    /// Whether a warning is due: the certificate names the host by its CN only.
-    pub(crate) is_named_by_cn: bool,
+}
+
+impl Link {
+    /// Whether a warning is due, once per certificate: it names the host by its CN only.
+    pub(crate) fn is_first_use_of_common_name(&self, backend: &Backend) -> bool {
+        let leaf = self
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.peer_certificate.as_deref());
+        let (Some(tls), Some(leaf), Target::Tcp { host, .. }) = (&backend.tls, leaf, &self.target)
+        else {
+            return false;
+        };
+        tls.is_first_use_of_common_name(leaf, host)
+    }
 }
 
 /// Exactly where a link leads: a CancelRequest has to go to the same place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Tcp {
         /// As configured: the name that TLS verifies.
@@ -58,39 +71,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// Connects to the first of `addresses` that lets us in; the error is that of the last one tried.
-pub(crate) async fn connect_backend(
-    backend: &Backend,
-    addresses: &[BackendAddress],
-    scratch: &RefCell<Scratch>,
-) -> Result<Link, Ending> {
-    let mut last = unreachable("no address is configured");
-    for address in addresses {
-        match connect_address(backend, address, scratch).await {
-            Ok(link) => return Ok(link),
-            Err(ending) => last = ending.naming(address),
-        }
-    }
-    Err(last)
-}
-
-async fn connect_address(
-    backend: &Backend,
-    address: &BackendAddress,
-    scratch: &RefCell<Scratch>,
-) -> Result<Link, Ending> {
-    let mut last = unreachable("the name has no address");
-    for target in targets_of(address).await? {
-        match connect_in_time(backend, &target, scratch).await {
-            Ok(link) => return Ok(link),
-            Err(ending) => last = ending,
-        }
-    }
-    Err(last)
-}
-
 /// Every place an address stands for; looked up anew each time, no cache.
-async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, Ending> {
+pub(crate) async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, Ending> {
     let (host, port) = match address {
         BackendAddress::Unix(path) => return Ok(vec![Target::Unix(path.clone())]),
         BackendAddress::Tcp { host, port } => (host, *port),
@@ -188,7 +170,6 @@ fn plain(socket: Socket, target: &Target) -> Link {
         peer,
         tls: None,
         target: target.clone(),
-        is_named_by_cn: false,
     }
 }
 
@@ -253,19 +234,16 @@ async fn handshake(
         )
         .failing(TlsFailureReason::NoApplicationProtocol));
     }
-    let leaf = summary.peer_certificate.as_deref();
-    let is_named_by_cn = leaf.is_some_and(|leaf| tls.is_first_use_of_common_name(leaf, host));
     Ok(Link {
         peer: Peer::Tls(stream),
         tls: Some(summary),
         target: target.clone(),
-        is_named_by_cn,
     })
 }
 
 impl Ending {
     /// Names the configured address.
-    fn naming(self, address: &BackendAddress) -> Self {
+    pub(crate) fn naming(self, address: &BackendAddress) -> Self {
         Self {
             backend_addr: Some(address.to_string()),
             ..self
@@ -273,7 +251,8 @@ impl Ending {
     }
 }
 
-fn unreachable(message: impl Into<String>) -> Ending {
+/// No connection came about.
+pub(crate) fn unreachable(message: impl Into<String>) -> Ending {
     Ending::by(FaultSide::Backend, CloseReason::BackendUnreachable, message).telling(
         SqlState::ConnectionFailure,
         "could not connect to the PostgreSQL server behind the proxy",

@@ -16,8 +16,9 @@ use crate::connection::ask::{
 };
 use crate::connection::authentication::Authentication;
 use crate::connection::cancel::{CancelEntry, CancelKey, CancelPlace, forward_cancel};
+use crate::connection::choose::connect_backend;
 use crate::connection::close::{close_client, close_told};
-use crate::connection::connect::{Link, connect_backend};
+use crate::connection::connect::Link;
 use crate::connection::ending::Ending;
 use crate::connection::handshake::{Client, FailedClient, Greeting, accept_client};
 use crate::connection::journal::{Arrival, Journal};
@@ -225,7 +226,7 @@ async fn answer(
     )?;
     let named = unless(signals, about_route(client, &startup, context, journal)).await?;
     let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
-    let connecting = connect_backend(&backend, &backend.addresses, context.scratch);
+    let connecting = connect_backend(&backend, context.scratch);
     let link = unless(signals, connecting).await?;
     let served = Served { backend, link };
     authenticate(client, served, &startup, context, journal, signals).await
@@ -316,7 +317,7 @@ async fn authenticate(
         journal.note_tls(TlsSide::Backend, tls);
     }
     unless(signals, about_backend(&link, context, journal)).await?;
-    if link.is_named_by_cn {
+    if link.is_first_use_of_common_name(&backend) {
         journal.tell_common_name(&link.target);
     }
     let route = Arc::clone(journal.route());

@@ -1,9 +1,10 @@
-//! The life of one connection on its worker. One file per phase, in this order: `handshake`, `route`, `connect`,
+//! The life of one connection on its worker. One file per phase, in this order: `handshake`, `route`, `choose` and `connect`,
 //! `authentication`, `relay`, `close`; `cancel` stands beside them. `peer`, `socket`, `relay_state` and `ending` serve them all.
 
 mod ask;
 mod authentication;
 pub(crate) mod cancel;
+mod choose;
 pub(crate) mod client_socket;
 mod close;
 mod connect;
@@ -23,7 +24,10 @@ mod socket;
 mod user_map;
 mod watch;
 
+pub(crate) use choose::choose_cold;
+pub(crate) use connect::{Link, Target, connect_in_time, targets_of};
 pub(crate) use ending::Ending;
 pub(crate) use journal::{Arrival, Journal};
-pub(crate) use peer::Scratch;
+pub(crate) use peer::{BackendPeer, Peer, PlainStream, Scratch};
 pub(crate) use serve::{Context, panic_text, serve};
+pub(crate) use socket::Socket;

@@ -29,12 +29,22 @@ impl Socket {
     pub(crate) fn new(socket: socket2::Socket, keepalive: &KeepaliveOptions) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         tune(&socket, keepalive)?;
+        Self::register(socket)
+    }
+
+    /// Puts a socket on this thread's reactor that was on another one before: it needs nothing else.
+    pub(crate) fn register(socket: socket2::Socket) -> io::Result<Self> {
         #[expect(
             deprecated,
             reason = "register() is unsafe because T may swap its descriptor; socket2::Socket owns one for life"
         )]
         let fd = AsyncFd::new(socket)?;
         Ok(Self { fd: Arc::new(fd) })
+    }
+
+    /// Takes the socket off the reactor; none while a clone of it lives.
+    pub(crate) fn unregister(self) -> Option<socket2::Socket> {
+        Arc::into_inner(self.fd).map(AsyncFd::into_inner)
     }
 
     /// Connects to a TCP address. Cancel-safe: dropping the future closes the socket.

@@ -1,6 +1,6 @@
 //! The threads: one proxy thread that supervises (`supervisor`), workers that serve (`worker`), and who gets what (`placement`).
 
-mod backoff;
+pub(crate) mod backoff;
 mod crew;
 pub(crate) mod placement;
 pub(crate) mod supervisor;

@@ -13,7 +13,7 @@ use pgtls_core::responder::Responder;
 use pgtls_core::{
     AdoptError, BackendOptions, ClientEncryption, CloseReason, ConnectionReport, DataPlane,
     DataPlaneOptions, DrainReport, Event, Handoff, HookSet, Hooks, KeepaliveOptions,
-    ListenerOptions, Phase, RouteOptions, Snapshot, Sslmode, Sslnegotiation,
+    ListenerOptions, LoadBalanceHosts, Phase, RouteOptions, Snapshot, Sslmode, Sslnegotiation,
 };
 use pgtls_testkit::{
     BackendAddress, CertificateSpec, Connection, DEADLINE, EncryptionAnswer, FakeBackend,
@@ -113,6 +113,9 @@ impl Pki {
                     },
                     connect_timeout: Duration::from_secs(5),
                     keepalive: KeepaliveOptions::default(),
+                    load_balance_hosts: LoadBalanceHosts::Disable,
+                    roles: None,
+                    warm: None,
                 },
                 hooks: HookSet::default(),
                 backends: Vec::new(),

@@ -1,0 +1,195 @@
+/**
+ * What warm_connections make of a login: PostgreSQL with TLS alone, behind pgtls, and behind pgtls with warm connections, in turn.
+ * Method: bench/README.md.
+ *
+ * `node bench/warm.mjs [--logins 300] [--warm 8]`
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+import { CertificateAuthority } from '../dist/cli/demo/certificates.js';
+import { locatePostgres } from '../dist/cli/demo/postgres-binaries.js';
+import { PostgresCluster } from '../dist/cli/demo/postgres-cluster.js';
+import {
+  createTemporaryDirectory,
+  findServerIdentity,
+  giveTo,
+} from '../dist/cli/demo/server-identity.js';
+import { PgtlsProcess, pause } from './lib/proxy.mjs';
+
+/** A tick of the CPU times in /proc. */
+const TICK_MILLIS = 10;
+
+const { values: options } = parseArgs({
+  options: {
+    logins: { type: 'string', default: '300' },
+    warm: { type: 'string', default: '8' },
+  },
+});
+const logins = Number(options.logins);
+
+/** User and system time of a process, its ended children included when asked for. @param {number} pid @param {boolean} children */
+function cpuMillis(pid, children) {
+  const [, behind = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
+  const fields = behind.split(' ').map(Number);
+  const [own = 0, system = 0, childrens = 0, childrensSystem = 0] = fields.slice(11, 15);
+  return (own + system + (children ? childrens + childrensSystem : 0)) * TICK_MILLIS;
+}
+
+/** @param {number[]} sorted @param {number} part */
+const quantile = (sorted, part) => sorted[Math.floor(sorted.length * part)] ?? Number.NaN;
+
+/** Milliseconds from the first packet to ReadyForQuery. @param {number} port @param {string} ca */
+async function login(port, ca) {
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port,
+    user: 'postgres',
+    database: 'postgres',
+    ssl: { ca, servername: 'localhost' },
+  });
+  const began = performance.now();
+  await client.connect();
+  const took = performance.now() - began;
+  await client.end();
+  return took;
+}
+
+const identity = findServerIdentity();
+const directory = createTemporaryDirectory('pgtls-warm-', identity);
+/** @type {Array<() => Promise<unknown>>} */
+const cleanUp = [];
+async function measure() {
+  const files = await writeCertificates();
+  const cluster = await startCluster(files);
+  const postmaster = Number(
+    readFileSync(join(cluster.dataDirectory, 'postmaster.pid'), 'utf8').split('\n', 1)[0],
+  );
+  const targets = [{ name: 'PostgreSQL alone', port: cluster.port, pid: 0 }];
+  for (const warm of [0, Number(options.warm)]) {
+    const proxy = await PgtlsProcess.start(directory, configText(files, cluster.port, warm));
+    cleanUp.push(() => proxy.stop());
+    const port = Number(proxy.address().split(':').at(-1));
+    targets.push({ name: warm === 0 ? 'pgtls' : `pgtls, ${warm} warm`, port, pid: proxy.pid });
+  }
+  const series = targets.map((target) => new Series(target, postmaster, files.ca));
+  await Promise.all(series.map((one) => one.warmUp()));
+  // In turns of ten, so that whatever else the machine does hits all alike.
+  for (let round = 0; round < logins / 10; round += 1) {
+    for (const one of series) {
+      await one.play(10);
+    }
+  }
+  for (const one of series) {
+    console.log(one.summary);
+  }
+}
+
+/** The logins at one address, and what they cost. */
+class Series {
+  /** @type {number[]} */
+  #times = [];
+  #postgresMillis = 0;
+  #pgtlsMillis = 0;
+  #target;
+  #postmaster;
+  #ca;
+
+  /** @param {{ name: string, port: number, pid: number }} target @param {number} postmaster @param {string} ca */
+  constructor(target, postmaster, ca) {
+    this.#target = target;
+    this.#postmaster = postmaster;
+    this.#ca = ca;
+  }
+
+  async warmUp() {
+    for (let count = 0; count < 20; count += 1) {
+      await login(this.#target.port, this.#ca);
+    }
+  }
+
+  /** @param {number} count */
+  async play(count) {
+    const { port, pid } = this.#target;
+    const postgresBefore = cpuMillis(this.#postmaster, true);
+    const pgtlsBefore = pid === 0 ? 0 : cpuMillis(pid, false);
+    for (let left = count; left > 0; left -= 1) {
+      this.#times.push(await login(port, this.#ca));
+    }
+    await pause(50);
+    this.#postgresMillis += cpuMillis(this.#postmaster, true) - postgresBefore;
+    this.#pgtlsMillis += pid === 0 ? 0 : cpuMillis(pid, false) - pgtlsBefore;
+  }
+
+  get summary() {
+    const sorted = this.#times.toSorted((a, b) => a - b);
+    const each = (/** @type {number} */ millis) => (millis / sorted.length).toFixed(2);
+    const latency = `median ${quantile(sorted, 0.5).toFixed(2)} ms, p95 ${quantile(sorted, 0.95).toFixed(2)} ms`;
+    const cpu = `CPU a login: PostgreSQL ${each(this.#postgresMillis)} ms, pgtls ${each(this.#pgtlsMillis)} ms`;
+    return `${this.#target.name.padEnd(18)} ${latency}; ${cpu}`;
+  }
+}
+
+/** The same certificate for both legs; PostgreSQL's copy belongs to the account it runs as. */
+async function writeCertificates() {
+  const authority = await CertificateAuthority.create('pgtls bench CA');
+  const server = await authority.issue({ commonName: 'localhost', names: ['localhost'] });
+  /** @param {string} name @param {string} text */
+  const write = (name, text) => {
+    const file = join(directory, name);
+    writeFileSync(file, text, { mode: 0o600 });
+    return file;
+  };
+  const files = {
+    ca: authority.certPem,
+    certFile: write('tls.crt', server.certPem),
+    keyFile: write('tls.key', server.keyPem),
+    serverCertFile: write('server.crt', server.certPem),
+    serverKeyFile: write('server.key', server.keyPem),
+  };
+  giveTo(identity, files.serverCertFile);
+  giveTo(identity, files.serverKeyFile);
+  return files;
+}
+
+/** @param {{ serverCertFile: string, serverKeyFile: string }} files */
+async function startCluster({ serverCertFile, serverKeyFile }) {
+  const cluster = await PostgresCluster.create({
+    binaries: await locatePostgres(identity, directory),
+    identity,
+    directory: join(directory, 'cluster'),
+    settings: { ssl: 'on', ssl_cert_file: serverCertFile, ssl_key_file: serverKeyFile },
+  });
+  const rules = 'hostssl all all 127.0.0.1/32 trust\n';
+  writeFileSync(join(cluster.dataDirectory, 'pg_hba.conf'), rules);
+  await cluster.start();
+  cleanUp.push(() => cluster.stop());
+  return cluster;
+}
+
+/** @param {{ certFile: string, keyFile: string }} files @param {number} port @param {number} warm */
+function configText({ certFile, keyFile }, port, warm) {
+  return [
+    '[[proxy]]',
+    '[proxy.listener]',
+    'bind_address = "127.0.0.1:0"',
+    'sslmode = "require"',
+    `ssl_cert_file = ${JSON.stringify(certFile)}`,
+    `ssl_key_file = ${JSON.stringify(keyFile)}`,
+    '[proxy.backend]',
+    `address = "127.0.0.1:${port}"`,
+    'sslmode = "require"',
+    `warm_connections = ${warm}`,
+    '',
+  ].join('\n');
+}
+
+try {
+  await measure();
+} finally {
+  for (const end of cleanUp.reverse()) {
+    await end();
+  }
+  rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+}

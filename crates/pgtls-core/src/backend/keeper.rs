@@ -1,0 +1,257 @@
+//! [`Keeper`]: the thread that does for backends what no session asks for: it probes their servers' roles, and keeps their pools of
+//! warm connections filled. It is started with the first backend that needs it.
+//!
+//! Every chore is a task that this thread owns: it is aborted when its backend is replaced, and started anew, after a pause, should
+//! it panic.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinSet, LocalSet};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::backend::Backend;
+use crate::backend::role::{PROBE_INTERVAL, Roles};
+use crate::backend::warm::WarmPool;
+use crate::connection::{Scratch, choose_cold, targets_of};
+use crate::runtime::backoff::Backoff;
+
+/// How long after its panic a chore is started anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often warm connections are looked at: whether they have grown too old, or were closed by the server.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The backends that are tended, and the thread that does it.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    /// Guards the thread's handle; starting it and telling it are all that runs under it.
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    backends: watch::Sender<Vec<Arc<Backend>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Starts the thread, unless it runs.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        let mut running = self.lock();
+        if running.is_some() {
+            return Ok(());
+        }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (backends, receiver) = watch::channel(Vec::new());
+        let thread = thread::Builder::new()
+            .name("pgtls-keeper".to_owned())
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, keep(receiver));
+                // A name look-up that hangs in the resolver must not hold the end of this thread up.
+                runtime.shutdown_background();
+            })?;
+        *running = Some(Running { backends, thread });
+        Ok(())
+    }
+
+    /// From now on these backends are tended and no others.
+    pub(crate) fn tend(&self, backends: Vec<Arc<Backend>>) {
+        if let Some(running) = self.lock().as_ref() {
+            running.backends.send_replace(backends);
+        }
+    }
+
+    /// Ends the thread and what it holds open; idempotent.
+    pub(crate) fn close(&self) {
+        let running = self.lock().take();
+        if let Some(Running { backends, thread }) = running {
+            drop(backends);
+            // A panic of the thread itself has been printed; there is nothing to do about it any more.
+            let _ = thread.join();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something to be done for a backend as long as it is in use.
+#[derive(Clone, Copy, Debug)]
+enum Chore {
+    /// Learn the roles of the servers behind the address with this index.
+    Probe(usize),
+    /// Keep the pool filled.
+    Warm,
+}
+
+impl Backend {
+    fn chores(&self) -> impl Iterator<Item = Chore> {
+        let probed = self.roles.as_ref().map_or(0, |_| self.addresses.len());
+        let warmed = self.warm.as_ref().map(|_| Chore::Warm);
+        (0..probed).map(Chore::Probe).chain(warmed)
+    }
+}
+
+/// A chore under way.
+struct Tended {
+    backend: Arc<Backend>,
+    chore: Chore,
+    task: AbortHandle,
+}
+
+/// The thread's work, until the sender of `backends` is dropped.
+async fn keep(mut backends: watch::Receiver<Vec<Arc<Backend>>>) {
+    let scratch = Rc::default();
+    let mut tasks = JoinSet::new();
+    let mut tended: Vec<Tended> = Vec::new();
+    loop {
+        tokio::select! {
+            changed = backends.changed() => {
+                let wanted = backends.borrow_and_update().clone();
+                let gone = |one: &Tended| {
+                    changed.is_err() || !wanted.iter().any(|backend| Arc::ptr_eq(backend, &one.backend))
+                };
+                for one in tended.extract_if(.., |one| gone(one)) {
+                    one.task.abort();
+                    one.backend.close_warm();
+                }
+                if changed.is_err() {
+                    return;
+                }
+                for backend in wanted {
+                    if !tended.iter().any(|one| Arc::ptr_eq(&backend, &one.backend)) {
+                        for chore in backend.chores() {
+                            tended.push(begin(&mut tasks, &backend, chore, Duration::ZERO, &scratch));
+                        }
+                    }
+                }
+            }
+            Some(result) = tasks.join_next_with_id() => {
+                if let Err(error) = result && error.is_panic() {
+                    restart(&mut tended, error.id(), &mut tasks, &scratch);
+                }
+            }
+        }
+    }
+}
+
+fn begin(
+    tasks: &mut JoinSet<()>,
+    backend: &Arc<Backend>,
+    chore: Chore,
+    pause: Duration,
+    scratch: &Rc<RefCell<Scratch>>,
+) -> Tended {
+    let (for_task, scratch) = (Arc::clone(backend), Rc::clone(scratch));
+    let task = tasks.spawn_local(async move {
+        sleep(pause).await;
+        match chore {
+            Chore::Probe(address) => probe_for_ever(&for_task, address, &scratch).await,
+            Chore::Warm => keep_warm(&for_task, &scratch).await,
+        }
+    });
+    Tended {
+        backend: Arc::clone(backend),
+        chore,
+        task,
+    }
+}
+
+fn restart(tended: &mut [Tended], id: Id, tasks: &mut JoinSet<()>, scratch: &Rc<RefCell<Scratch>>) {
+    if let Some(one) = tended.iter_mut().find(|one| one.task.id() == id) {
+        *one = begin(tasks, &one.backend, one.chore, RESTART_PAUSE, scratch);
+    }
+}
+
+/// Probes every server behind one address, again and again.
+async fn probe_for_ever(backend: &Arc<Backend>, address: usize, scratch: &Rc<RefCell<Scratch>>) {
+    let (Some(roles), Some(address)) = (&backend.roles, backend.addresses.get(address)) else {
+        return;
+    };
+    loop {
+        let next = Instant::now()
+            .checked_add(PROBE_INTERVAL)
+            .unwrap_or_else(Instant::now);
+        // A session looks the name up itself and tells its client why that failed.
+        if let Ok(targets) = targets_of(address).await {
+            let mut probes = JoinSet::new();
+            for target in targets {
+                let (backend, scratch) = (Arc::clone(backend), Rc::clone(scratch));
+                probes.spawn_local(async move {
+                    if let Some(Roles { prober, .. }) = &backend.roles {
+                        let role = prober.probe(&backend, &target, &scratch).await;
+                        Some((target, role))
+                    } else {
+                        None
+                    }
+                });
+            }
+            while let Some(result) = probes.join_next().await {
+                if let Ok(Some((target, role))) = result {
+                    roles.note(target, role);
+                }
+            }
+        }
+        sleep_until(next).await;
+    }
+}
+
+/// Keeps the pool at its size, until it is closed. While the backend is down, one connection is tried now and then.
+async fn keep_warm(backend: &Arc<Backend>, scratch: &Rc<RefCell<Scratch>>) {
+    let Some(pool) = &backend.warm else { return };
+    let mut dialling: JoinSet<Option<()>> = JoinSet::new();
+    let mut backoff = Backoff::default();
+    let mut is_failing = false;
+    let mut next_sweep = Instant::now();
+    while !pool.is_closed() {
+        // Not each time that one is taken: a login storm would have all of them looked at again and again.
+        let now = Instant::now();
+        if next_sweep <= now {
+            pool.sweep(scratch);
+            next_sweep = now.checked_add(SWEEP_INTERVAL).unwrap_or(now);
+        }
+        let due = backoff.until().is_none() || backoff.take_due(Instant::now());
+        let missing = pool
+            .size()
+            .saturating_sub(pool.len().saturating_add(dialling.len()));
+        let allowed = match (due, is_failing) {
+            (false, _) => 0,
+            (true, true) => 1usize.saturating_sub(dialling.len()),
+            (true, false) => usize::MAX,
+        };
+        for _ in 0..missing.min(allowed) {
+            let (backend, scratch) = (Arc::clone(backend), Rc::clone(scratch));
+            dialling.spawn_local(async move { dial_and_park(&backend, &scratch).await });
+        }
+        tokio::select! {
+            () = pool.changed.notified() => {}
+            Some(result) = dialling.join_next() => {
+                is_failing = !matches!(result, Ok(Some(())));
+                if is_failing {
+                    backoff.failed(Instant::now());
+                } else {
+                    backoff = Backoff::default();
+                }
+            }
+            () = sleep_until(backoff.until().map_or(next_sweep, |until| until.min(next_sweep))) => {}
+        }
+    }
+}
+
+/// Makes one warm connection as a session would, and parks it; none if that failed.
+async fn dial_and_park(backend: &Backend, scratch: &RefCell<Scratch>) -> Option<()> {
+    let pool: &WarmPool = backend.warm.as_ref()?;
+    let chosen = choose_cold(backend, scratch).await.ok()?;
+    // What the handshake left unsent must go before nobody looks after the socket.
+    let flushing = tokio::time::timeout(backend.connect_timeout, chosen.link.peer.flush());
+    flushing.await.ok()?.ok()?;
+    pool.park(chosen.address, chosen.link).ok()
+}
