@@ -11,6 +11,7 @@ pub(crate) mod farewell;
 mod handshake;
 mod journal;
 mod login;
+mod packed_report;
 mod peer;
 mod relay;
 mod relay_state;
@@ -23,5 +24,4 @@ mod watch;
 
 pub(crate) use ending::Ending;
 pub(crate) use journal::{Arrival, Journal};
-pub(crate) use peer::Scratch;
-pub(crate) use serve::{Context, panic_text, serve};
+pub(crate) use serve::{WorkerLocal, panic_text, serve};
