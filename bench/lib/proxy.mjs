@@ -222,15 +222,20 @@ function kindOf(name, isFile, isInArena) {
 
 const SAME_KILOBYTES = 128;
 const SAME_READINGS = 4;
+/** Eight seconds after JavaScript was last busy V8 sets about giving garbage back; a moment before that looks settled, too. */
+const IDLE_SECONDS = 15;
 
-/** Memory once four readings, a second apart, are the same to 128 KiB, or the last one. @param {number} pid @param {number} [seconds] */
-export async function settledMemory(pid, seconds = 25) {
+/**
+ * Memory once four readings, a second apart, are the same to 128 KiB, though not before V8 has cleaned up; or the last one.
+ * @param {number} pid @param {number} [seconds]
+ */
+export async function settledMemory(pid, seconds = 40) {
   const readings = [memoryOf(pid)];
-  for (let second = 0; second < seconds; second += 1) {
+  for (let second = 1; second <= seconds; second += 1) {
     await pause(1000);
     readings.push(memoryOf(pid));
     const last = readings.slice(-SAME_READINGS).map(({ total }) => total);
-    if (last.length === SAME_READINGS && Math.max(...last) - Math.min(...last) <= SAME_KILOBYTES) {
+    if (second >= IDLE_SECONDS && Math.max(...last) - Math.min(...last) <= SAME_KILOBYTES) {
       break;
     }
   }

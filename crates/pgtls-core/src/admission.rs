@@ -218,6 +218,13 @@ fn exceeds(count: u32, limit: u32) -> bool {
     limit > 0 && count > limit
 }
 
+impl Permit {
+    /// The route whose session this is.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(place) = &self.place {

@@ -257,7 +257,6 @@ impl DataPlane {
             local_address: handoff.local_address,
             since: now,
             login_deadline: now.checked_add(handoff.remaining).unwrap_or(now),
-            route,
             permit,
             over_limit,
         };

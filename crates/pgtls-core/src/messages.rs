@@ -1,7 +1,6 @@
 //! Every message that crosses between threads. All channels are bounded; what happens when one is full stands here.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -9,7 +8,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::admission::Permit;
 use crate::connection::{Arrival, Journal};
 use crate::data_plane::{ClientEncryption, DrainReport};
-use crate::routes::Route;
 
 /// Connections that wait for the proxy thread. When it is full, `adopt` refuses with `TooManyConnections`.
 pub(crate) const CONNECTION_QUEUE: usize = 8192;
@@ -73,7 +71,6 @@ pub(crate) struct Adopted {
     pub(crate) local_address: String,
     pub(crate) since: Instant,
     pub(crate) login_deadline: Instant,
-    pub(crate) route: Arc<Route>,
     pub(crate) permit: Permit,
     /// Held by a connection that is over a limit.
     pub(crate) over_limit: Option<OverLimit>,

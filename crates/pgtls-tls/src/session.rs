@@ -66,7 +66,7 @@ pub struct SessionState<C> {
     has_peer_closed: bool,
     has_sent_close_notify: bool,
     /// What TLS failed with. Every later call meets the same error.
-    failure: Option<Error>,
+    failure: Option<Box<Error>>,
 }
 
 impl<C: TlsConnectionOps> SharedSession<C> {
@@ -244,7 +244,7 @@ impl<C: TlsConnectionOps> SessionState<C> {
 
     fn check_sound(&self) -> Result<(), SessionError> {
         match &self.failure {
-            Some(error) => Err(SessionError::Tls(error.clone())),
+            Some(error) => Err(SessionError::Tls(Error::clone(error))),
             None => Ok(()),
         }
     }
@@ -252,7 +252,7 @@ impl<C: TlsConnectionOps> SessionState<C> {
     fn note(&mut self, result: Result<Driven, Error>) -> Result<Driven, SessionError> {
         match &result {
             Ok(driven) => self.has_peer_closed |= driven.peer_closed,
-            Err(error) => self.failure = Some(error.clone()),
+            Err(error) => self.failure = Some(Box::new(error.clone())),
         }
         result.map_err(SessionError::Tls)
     }

@@ -63,7 +63,7 @@ impl<'a> Authentication<'a> {
             tag::BACKEND_KEY_DATA => {
                 if let Some(key) = BackendKeyData::parse(body) {
                     let key = CancelKey::new(self.route, key.process_id, key.secret_key);
-                    self.cancel_entry = Some(self.registry.note(key, self.place.clone()));
+                    self.cancel_entry = Some(self.registry.note(key, &self.place));
                 }
             }
             tag::AUTHENTICATION if self.has_channel_binding_conflict => {

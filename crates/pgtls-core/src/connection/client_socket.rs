@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 use pgtls_tls::buffer::Buffer;
 use pgtls_tls::endpoint::ClientFacing;
@@ -12,12 +12,13 @@ use pgtls_tls::session::SessionError;
 use pgtls_tls::socket_source::{self as tls, Offer};
 use pgtls_tls::stream::TrySend;
 
+use crate::connection::peer::SharedOutbox;
 use crate::connection::socket::Socket;
 
 /// Makes [`ClientSocket`]s on demand; captured by the session's worker, used by any thread.
 pub(crate) enum ClientSocketSource {
     Plain {
-        outbox: Arc<Mutex<Outbox>>,
+        outbox: SharedOutbox,
         socket: Socket,
     },
     Tls(tls::ClientSocketSource<ClientFacing, Socket>),
@@ -32,7 +33,7 @@ enum Kind {
 }
 
 struct PlainSocket {
-    outbox: Arc<Mutex<Outbox>>,
+    outbox: SharedOutbox,
     descriptor: tls::Descriptor,
 }
 

@@ -106,6 +106,19 @@ impl Ending {
         Self::of_session(error, reason, TlsSide::Backend)
     }
 
+    /// The backend's socket or TLS broke during the session; the client is told, where a message of ours `fits` in.
+    pub(crate) fn lost_backend(error: &SessionError, fits: bool) -> Self {
+        let ending = Self::of_backend(error);
+        if !fits {
+            return ending;
+        }
+        ending.telling(
+            SqlState::ConnectionFailure,
+            "the connection to the PostgreSQL server behind the proxy was lost",
+            None,
+        )
+    }
+
     /// An end caused by the TLS or socket of `side`.
     pub(crate) fn of_session(error: &SessionError, reason: CloseReason, side: TlsSide) -> Self {
         let fault = match side {

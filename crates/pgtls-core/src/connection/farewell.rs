@@ -3,10 +3,16 @@
 //! The session's worker stops relaying at a message boundary and asks; the proxy thread writes the ErrorResponse and
 //! `close_notify` through a [`ClientSocket`]; the worker, in [`crate::connection::relay::Relay::read_answer`], waits for that.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use pgtls_tls::buffer::Buffer;
 use pgtls_tls::socket_source::Offer;
 use pgtls_wire::SqlState;
 use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 use crate::connection::client_socket::ClientSocket;
 use crate::connection::ending::{Ending, Notice};
@@ -81,4 +87,31 @@ impl FarewellRequest {
             let _ = self.done.send(());
         }
     }
+}
+
+/// How long a session that shall end may take to come to a message boundary, or another thread to finish its answer.
+pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a session that shall end still has to say, once it stands at a message boundary.
+pub(crate) struct LastWords {
+    pub(crate) farewell: Farewell,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl LastWords {
+    /// There are [`FAREWELL_TIMEOUT`] left to say them.
+    pub(crate) fn new(farewell: Farewell) -> Self {
+        Self {
+            farewell,
+            deadline: Box::pin(sleep(FAREWELL_TIMEOUT)),
+        }
+    }
+}
+
+/// Ready when a session that has last words has taken too long about them.
+pub(crate) fn overdue(last_words: &mut Option<Box<LastWords>>) -> impl Future<Output = Farewell> {
+    poll_fn(move |cx| match last_words {
+        Some(words) => words.deadline.as_mut().poll(cx).map(|()| words.farewell),
+        None => Poll::Pending,
+    })
 }

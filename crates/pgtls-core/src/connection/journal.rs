@@ -1,5 +1,6 @@
 //! [`Journal`]: the report of a connection while it is being written. Whatever happens, exactly one report leaves it.
 
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,24 +10,31 @@ use pgtls_tls::summary::TlsSummary;
 use crate::admission::Permit;
 use crate::connection::connect::Target;
 use crate::connection::ending::Ending;
-use crate::data_plane::{ClientEncryption, Event, EventSink, Shared};
+use crate::connection::packed_report::PackedReport;
+use crate::data_plane::{ClientEncryption, Event, Shared};
 use crate::messages::{Adopted, OverLimit};
 use crate::report::{CloseReason, ConnectionReport, FaultSide, Phase, TlsReport, TlsSide};
 use crate::routes::Route;
 
 /// Collects a connection's report and sends it when it is dropped; then the connection's place in the limits is free.
 pub(crate) struct Journal {
-    events: EventSink,
-    reports_tls: bool,
+    shared: Arc<Shared>,
     since: Instant,
     /// Plaintext bytes from the client.
     bytes_in: u64,
     /// Plaintext bytes from the backend.
     bytes_out: u64,
-    /// None once it was sent.
-    report: Option<Box<ConnectionReport>>,
-    route: Arc<Route>,
-    _permit: Permit,
+    report: Report,
+    permit: Permit,
+}
+
+/// The report, in the form that suits what its connection is doing.
+enum Report {
+    /// The connection is in a phase that has things to note.
+    Open(Box<ConnectionReport>),
+    /// The session goes on; nothing is to be noted before it ends.
+    Packed(PackedReport),
+    Sent,
 }
 
 /// What the phases start with: an adopted connection less what its journal took.
@@ -50,7 +58,7 @@ impl Journal {
     pub(crate) fn open(adopted: Adopted, shared: &Arc<Shared>) -> (Self, Box<Arrival>) {
         let report = ConnectionReport {
             connection_id: adopted.connection_id,
-            route_id: adopted.route.id,
+            route_id: adopted.permit.route().id,
             client_addr: adopted.peer,
             listener_addr: adopted.local_address,
             backend: None,
@@ -74,14 +82,12 @@ impl Journal {
             is_cancel: false,
         };
         let journal = Self {
-            events: Arc::clone(&shared.events),
-            reports_tls: shared.reports_tls,
+            shared: Arc::clone(shared),
             since: adopted.since,
             bytes_in: 0,
             bytes_out: 0,
-            report: Some(Box::new(report)),
-            route: adopted.route,
-            _permit: adopted.permit,
+            report: Report::Open(Box::new(report)),
+            permit: adopted.permit,
         };
         let arrival = Arrival {
             fd: adopted.fd,
@@ -95,12 +101,15 @@ impl Journal {
 
     /// The connection's route, its own for life.
     pub(crate) fn route(&self) -> &Arc<Route> {
-        &self.route
+        self.permit.route()
     }
 
-    /// Whose report it is; none once it was sent.
+    /// Whose report it is; none once the session has begun.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        self.report.as_deref().map(|report| Origin {
+        let Report::Open(report) = &self.report else {
+            return None;
+        };
+        Some(Origin {
             connection_id: report.connection_id,
             route_id: report.route_id,
             client_addr: report.client_addr.clone(),
@@ -111,51 +120,63 @@ impl Journal {
     pub(crate) fn add_bytes_in(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_in = self.bytes_in.saturating_add(bytes);
-        self.route.counters.add_bytes_in(bytes);
+        self.route().counters.add_bytes_in(bytes);
     }
 
     /// Counts plaintext from the backend.
     pub(crate) fn add_bytes_out(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_out = self.bytes_out.saturating_add(bytes);
-        self.route.counters.add_bytes_out(bytes);
+        self.route().counters.add_bytes_out(bytes);
     }
 
     /// Changes the report, unless it was sent.
     pub(crate) fn note(&mut self, change: impl FnOnce(&mut ConnectionReport)) {
-        if let Some(report) = self.report.as_deref_mut() {
+        if let Report::Packed(packed) = &self.report {
+            self.report = Report::Open(Box::new(packed.unpack()));
+        }
+        if let Report::Open(report) = &mut self.report {
             change(report);
+        }
+    }
+
+    /// The session begins, and may stay idle for long: its report takes little memory from here on, until it is noted in again.
+    pub(crate) fn rest(&mut self) {
+        if let Report::Open(report) = &self.report
+            && let Some(packed) = PackedReport::pack(report)
+        {
+            self.report = Report::Packed(packed);
         }
     }
 
     /// Notes a finished handshake.
     pub(crate) fn note_tls(&mut self, side: TlsSide, summary: &TlsSummary) {
         let tls = TlsReport::of(summary, side);
-        let Some(report) = self.report.as_deref_mut() else {
-            return;
-        };
-        if self.reports_tls {
-            (self.events)(Event::TlsEstablished {
-                connection_id: report.connection_id,
-                route_id: report.route_id,
-                side,
-                tls: tls.clone(),
-            });
-        }
-        match side {
-            TlsSide::Client => report.client_tls = Some(tls),
-            TlsSide::Backend => report.backend_tls = Some(tls),
-        }
+        let shared = Arc::clone(&self.shared);
+        self.note(|report| {
+            if shared.reports_tls {
+                (shared.events)(Event::TlsEstablished {
+                    connection_id: report.connection_id,
+                    route_id: report.route_id,
+                    side,
+                    tls: tls.clone(),
+                });
+            }
+            match side {
+                TlsSide::Client => report.client_tls = Some(tls),
+                TlsSide::Backend => report.backend_tls = Some(tls),
+            }
+        });
     }
 
     /// Tells that verify-full accepted the backend's certificate by its CN.
     pub(crate) fn tell_common_name(&self, target: &Target) {
-        let Some(report) = self.report.as_deref() else {
+        let Report::Open(report) = &self.report else {
             return;
         };
         let certificate = report.backend_tls.as_ref();
         let certificate = certificate.and_then(|tls| tls.peer_cert.as_deref());
-        (self.events)(Event::CommonNameUsed {
+        (self.shared.events)(Event::CommonNameUsed {
             route_id: report.route_id,
             backend_addr: target.to_string(),
             certificate: certificate.cloned(),
@@ -185,12 +206,15 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if let Some(mut report) = self.report.take() {
-            report.bytes_in = self.bytes_in;
-            report.bytes_out = self.bytes_out;
-            report.duration_millis =
-                u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            (self.events)(Event::ConnectionClosed(report));
+        let (bytes_in, bytes_out) = (self.bytes_in, self.bytes_out);
+        let duration = self.since.elapsed().as_millis();
+        self.note(|report| {
+            report.bytes_in = bytes_in;
+            report.bytes_out = bytes_out;
+            report.duration_millis = u64::try_from(duration).unwrap_or(u64::MAX);
+        });
+        if let Report::Open(report) = mem::replace(&mut self.report, Report::Sent) {
+            (self.shared.events)(Event::ConnectionClosed(report));
         }
     }
 }

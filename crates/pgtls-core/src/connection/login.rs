@@ -1,7 +1,6 @@
 //! [`log_in`]: the phases from the descriptor to ReadyForQuery, and what becomes of those who do not come so far.
 
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +27,10 @@ use crate::connection::relay_state::RelayState;
 use crate::connection::route::{Request, Startup, read_request};
 use crate::connection::serve::Context;
 use crate::connection::session::Session;
-use crate::connection::signals::{Activity, Signals, login_signals, signals};
+use crate::connection::signals::Signals;
 use crate::connection::socket::Socket;
 use crate::connection::user_map::check_user;
+use crate::connection::watch::Boundaries;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
 use crate::routes::Route;
@@ -67,7 +67,7 @@ pub(crate) async fn log_in(
         over_limit,
     } = *arrival;
     let is_over_limit = over_limit.is_some();
-    let mut signals = login_signals(context.shared, login_deadline);
+    let mut signals = Signals::of_login(context.cuts, login_deadline);
     let socket = match Socket::new(fd.into(), &journal.route().listener_keepalive) {
         Ok(socket) => socket,
         Err(error) => {
@@ -124,14 +124,14 @@ fn ending_in_greeting(ending: Ending, encryption: ClientEncryption) -> Ending {
 }
 
 fn session(client: ClientPeer, opened: Opened, context: Context<'_>, journal: &Journal) -> Session {
-    let activity = Activity::default();
     let idle_timeout = journal.route().client_idle_timeout;
+    let (signals, activity) = Signals::of_session(context.cuts, idle_timeout);
     Session {
         client,
         backend: opened.backend,
         state: opened.state,
-        walk: opened.walk,
-        signals: signals(context.shared, idle_timeout, &Rc::clone(&activity)),
+        watch: Boundaries::new(opened.walk),
+        signals,
         activity,
         _cancel_entry: opened.cancel_entry,
     }
@@ -327,14 +327,7 @@ async fn authenticate(
         target: link.target.clone(),
     };
     let mut watch = Authentication::new(&context.shared.cancels, &route, place, conflict);
-    let activity = Activity::default();
-    let mut relay = Relay::new(
-        &client.peer,
-        &link.peer,
-        context.scratch,
-        journal,
-        &activity,
-    );
+    let mut relay = Relay::new(&client.peer, &link.peer, context.scratch, journal, None);
     relay.send_startup(&startup.bytes, startup.packet_bytes, &mut watch)?;
     let end = relay.stream(&mut watch, signals, None).await?;
     let state = relay.state;

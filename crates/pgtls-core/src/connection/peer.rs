@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -41,7 +42,7 @@ impl ClientPeer {
     pub(crate) fn socket_source(&self) -> ClientSocketSource {
         match self {
             Self::Plain(stream) => ClientSocketSource::Plain {
-                outbox: Arc::clone(&stream.outbox),
+                outbox: stream.shared_outbox(),
                 socket: stream.socket.clone(),
             },
             Self::Tls(stream) => ClientSocketSource::Tls(stream.socket_source()),
@@ -56,18 +57,30 @@ pub(crate) type BackendPeer = Peer<BackendFacing>;
 #[derive(Debug)]
 pub(crate) struct PlainStream {
     socket: Socket,
-    /// Read before this stream existed; the first reader gets it.
-    received: RefCell<Vec<u8>>,
-    /// Guards what waits for the kernel; under it run non-blocking writes.
-    outbox: Arc<Mutex<Outbox>>,
+    waiting: RefCell<Waiting>,
 }
+
+/// What waits at a socket without TLS: nothing, in an idle session.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Read before this stream existed; the first reader gets it.
+    received: Vec<u8>,
+    /// What waits for the kernel, there while something does, or while another thread may write. The mutex guards it against
+    /// that thread; under it run non-blocking writes.
+    outbox: Option<SharedOutbox>,
+}
+
+/// An outbox that another thread may write through.
+pub(crate) type SharedOutbox = Arc<Mutex<Outbox>>;
 
 impl PlainStream {
     pub(crate) fn new(socket: Socket, received: Vec<u8>) -> Self {
         Self {
             socket,
-            received: RefCell::new(received),
-            outbox: Arc::default(),
+            waiting: RefCell::new(Waiting {
+                received,
+                outbox: None,
+            }),
         }
     }
 
@@ -76,8 +89,9 @@ impl PlainStream {
         self.socket.clone()
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, Outbox>, SessionError> {
-        self.outbox.lock().map_err(|_| SessionError::Poisoned)
+    /// The outbox, from now on there for another thread, too.
+    fn shared_outbox(&self) -> SharedOutbox {
+        Arc::clone(self.waiting.borrow_mut().outbox.get_or_insert_default())
     }
 
     fn poll_receive(
@@ -85,7 +99,7 @@ impl PlainStream {
         cx: &mut Context<'_>,
         plaintext: &mut Buffer,
     ) -> Poll<Result<Received, SessionError>> {
-        let received = self.received.take();
+        let received = mem::take(&mut self.waiting.borrow_mut().received);
         if !received.is_empty() {
             plaintext.extend(&received);
             return Poll::Ready(Ok(Received::Data));
@@ -102,23 +116,66 @@ impl PlainStream {
         }))
     }
 
+    fn send(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        let try_send = |part: &[u8]| self.socket.try_send(part);
+        let waiting = &mut *self.waiting.borrow_mut();
+        if let Some(outbox) = &waiting.outbox {
+            let sent = lock(outbox)?.send(bytes, try_send);
+            return sent.map_err(SessionError::Io);
+        }
+        let mut outbox = Outbox::default();
+        let sent = outbox.send(bytes, try_send);
+        if !outbox.is_empty() {
+            waiting.outbox = Some(Arc::new(Mutex::new(outbox)));
+        }
+        sent.map_err(SessionError::Io)
+    }
+
+    fn has_residue(&self) -> Result<bool, SessionError> {
+        match &self.waiting.borrow().outbox {
+            Some(outbox) => Ok(!lock(outbox)?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        let mut outbox = self.lock()?;
-        while !outbox.is_empty() {
-            let sent = ready!(self.socket.poll_send(cx, outbox.pending()))?;
-            outbox.advance(sent);
+        let kept = &mut self.waiting.borrow_mut().outbox;
+        let Some(shared) = kept else {
+            return Poll::Ready(Ok(()));
+        };
+        {
+            let mut outbox = lock(shared)?;
+            while !outbox.is_empty() {
+                let sent = ready!(self.socket.poll_send(cx, outbox.pending()))?;
+                outbox.advance(sent);
+            }
+        }
+        if Arc::strong_count(shared) == 1 {
+            *kept = None;
         }
         Poll::Ready(Ok(()))
     }
+
+    fn poll_attention(&self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        let outbox = self.shared_outbox();
+        let mut outbox = lock(&outbox)?;
+        outbox.poll_attention(cx).map(Ok)
+    }
+}
+
+fn lock(outbox: &SharedOutbox) -> Result<MutexGuard<'_, Outbox>, SessionError> {
+    outbox.lock().map_err(|_| SessionError::Poisoned)
 }
 
 impl<C: TlsConnectionOps> Peer<C> {
     /// Receives into `scratch.plaintext`, which it empties first. Cancel-safe.
-    pub(crate) async fn receive(
+    ///
+    /// Like the others no `async fn`: those would take twice the room in every session.
+    pub(crate) fn receive(
         &self,
         scratch: &RefCell<Scratch>,
-    ) -> Result<Received, SessionError> {
-        poll_fn(|cx| {
+    ) -> impl Future<Output = Result<Received, SessionError>> {
+        poll_fn(move |cx| {
             let Scratch { plaintext, tls } = &mut *scratch.borrow_mut();
             plaintext.clear();
             match self {
@@ -126,18 +183,12 @@ impl<C: TlsConnectionOps> Peer<C> {
                 Self::Tls(stream) => stream.poll_receive(cx, tls, plaintext),
             }
         })
-        .await
     }
 
     /// Sends what the kernel takes and keeps the rest: see [`Peer::has_residue`].
     pub(crate) fn send(&self, bytes: &[u8], tls: &mut TlsScratch) -> Result<(), SessionError> {
         match self {
-            Self::Plain(stream) => {
-                let sent = stream
-                    .lock()?
-                    .send(bytes, |part| stream.socket.try_send(part));
-                sent.map_err(SessionError::Io)
-            }
+            Self::Plain(stream) => stream.send(bytes),
             Self::Tls(stream) => stream.send(bytes, tls),
         }
     }
@@ -145,27 +196,25 @@ impl<C: TlsConnectionOps> Peer<C> {
     /// Whether bytes wait for the kernel: then nothing more must be sent.
     pub(crate) fn has_residue(&self) -> Result<bool, SessionError> {
         match self {
-            Self::Plain(stream) => Ok(!stream.lock()?.is_empty()),
+            Self::Plain(stream) => stream.has_residue(),
             Self::Tls(stream) => stream.has_residue(),
         }
     }
 
     /// Waits until the kernel took everything. Cancel-safe.
-    pub(crate) async fn flush(&self) -> Result<(), SessionError> {
-        poll_fn(|cx| match self {
+    pub(crate) fn flush(&self) -> impl Future<Output = Result<(), SessionError>> {
+        poll_fn(move |cx| match self {
             Self::Plain(stream) => stream.poll_flush(cx),
             Self::Tls(stream) => stream.poll_flush(cx),
         })
-        .await
     }
 
     /// Waits until another writer left something to be done. Cancel-safe.
-    pub(crate) async fn attention(&self) -> Result<(), SessionError> {
-        poll_fn(|cx| match self {
-            Self::Plain(stream) => stream.lock()?.poll_attention(cx).map(Ok),
+    pub(crate) fn attention(&self) -> impl Future<Output = Result<(), SessionError>> {
+        poll_fn(move |cx| match self {
+            Self::Plain(stream) => stream.poll_attention(cx),
             Self::Tls(stream) => stream.poll_attention(cx),
         })
-        .await
     }
 
     /// Sends `close_notify` where there is TLS; [`Peer::shutdown_write`] follows once nothing waits any more.
@@ -201,8 +250,10 @@ impl<C: TlsConnectionOps> Peer<C> {
 
 impl Drop for PlainStream {
     fn drop(&mut self) {
-        // From a poisoned one, too: nobody shall wait for room in it.
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        outbox.close();
+        if let Some(outbox) = &self.waiting.get_mut().outbox {
+            // From a poisoned one, too: nobody shall wait for room in it.
+            let mut outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.close();
+        }
     }
 }

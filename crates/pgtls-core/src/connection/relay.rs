@@ -5,28 +5,23 @@
 //! is the [`Watch`] that looks at the bytes on the way.
 
 use std::cell::RefCell;
-use std::future::pending;
 use std::time::Duration;
 
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::{Received, TlsScratch};
-use pgtls_wire::SqlState;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use crate::connection::ending::Ending;
-use crate::connection::farewell::Farewell;
+use crate::connection::farewell::{Farewell, LastWords, overdue};
 use crate::connection::journal::Journal;
 use crate::connection::peer::{BackendPeer, ClientPeer, Peer, Scratch};
 use crate::connection::relay_state::{EndStep, FirstEnd, Flow, RelayState};
-use crate::connection::signals::{Activity, Signals};
+use crate::connection::signals::{Signals, Transfers};
 use crate::connection::watch::{Step, Watch};
 use crate::report::CloseReason;
 use crate::responder::{Answer, ResponderHandle};
-
-/// How long a session that shall end may take to come to a message boundary, or another thread to finish its answer.
-pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the other peer may keep a session open, silently, after the backend has left it.
 const BACKEND_GONE_LINGER: Duration = Duration::from_secs(10);
@@ -61,12 +56,12 @@ pub(crate) struct Relay<'s> {
     backend: &'s BackendPeer,
     scratch: &'s RefCell<Scratch>,
     journal: &'s mut Journal,
-    /// Changes with every transfer.
-    activity: &'s Activity,
+    /// Changes with every transfer, where there is an idle timeout.
+    activity: Option<&'s Transfers>,
     /// What a write to the backend failed with, until it turns out whether the backend has left last words.
-    broken: Option<SessionError>,
-    /// The session shall end; last words wait for a message boundary.
-    farewell: Option<(Farewell, Instant)>,
+    broken: Option<Box<SessionError>>,
+    /// The session shall end.
+    last_words: Option<Box<LastWords>>,
     pub(crate) state: RelayState,
 }
 
@@ -76,7 +71,7 @@ impl<'s> Relay<'s> {
         backend: &'s BackendPeer,
         scratch: &'s RefCell<Scratch>,
         journal: &'s mut Journal,
-        activity: &'s Activity,
+        activity: Option<&'s Transfers>,
     ) -> Self {
         Self {
             client,
@@ -85,7 +80,7 @@ impl<'s> Relay<'s> {
             journal,
             activity,
             broken: None,
-            farewell: None,
+            last_words: None,
             state: RelayState::new(),
         }
     }
@@ -120,10 +115,10 @@ impl<'s> Relay<'s> {
             if self.state.is_over() {
                 return Ok(StreamEnd::Over(self.reason()));
             }
-            if let Some((farewell, _)) = self.farewell
+            if let Some(words) = &self.last_words
                 && watch.is_at_boundary()
             {
-                return Ok(StreamEnd::Farewell(farewell));
+                return Ok(StreamEnd::Farewell(words.farewell));
             }
             let (client, backend) = (self.client, self.backend);
             let is_client_busy = client
@@ -153,8 +148,8 @@ impl<'s> Relay<'s> {
                 flushed = backend.flush(), if is_backend_busy && self.state.inward != Flow::Over => {
                     if let Err(error) = flushed { self.backend_failed(error); }
                 }
-                farewell = &mut *signals, if self.farewell.is_none() => self.end_soon(farewell),
-                farewell = overdue(self.farewell), if self.farewell.is_some() => {
+                farewell = &mut *signals, if self.last_words.is_none() => self.end_soon(farewell),
+                farewell = overdue(&mut self.last_words), if self.last_words.is_some() => {
                     return Err(Ending { notice: None, ..farewell.ending() });
                 }
                 () = async { Box::pin(sleep(BACKEND_GONE_LINGER)).await }, if lingers => {
@@ -188,13 +183,13 @@ impl<'s> Relay<'s> {
                 }
                 flushed = client.flush(), if is_busy => {
                     flushed.map_err(|error| Ending::of_client(&error))?;
-                    self.activity.note();
+                    self.note_transfer();
                 }
                 seen = client.attention(), if !is_busy => {
                     seen.map_err(|error| Ending::of_client(&error))?;
                 }
-                farewell = &mut *signals, if self.farewell.is_none() => self.end_soon(farewell),
-                farewell = overdue(self.farewell), if self.farewell.is_some() => {
+                farewell = &mut *signals, if self.last_words.is_none() => self.end_soon(farewell),
+                farewell = overdue(&mut self.last_words), if self.last_words.is_some() => {
                     return Ok(AnswerEnd::Overdue(farewell));
                 }
             }
@@ -203,12 +198,15 @@ impl<'s> Relay<'s> {
 
     /// The client is another thread's to answer: what that sends keeps the session from being idle.
     pub(crate) fn follow(&self, answer: Answer) {
-        self.activity.follow(answer);
+        self.activity.inspect(|activity| activity.follow(answer));
+    }
+
+    fn note_transfer(&self) {
+        self.activity.inspect(|activity| activity.note());
     }
 
     fn end_soon(&mut self, farewell: Farewell) {
-        let now = Instant::now();
-        self.farewell = Some((farewell, now.checked_add(FAREWELL_TIMEOUT).unwrap_or(now)));
+        self.last_words = Some(Box::new(LastWords::new(farewell)));
     }
 
     /// The client's bytes, if they are the responder's to answer.
@@ -229,7 +227,7 @@ impl<'s> Relay<'s> {
 
     /// Sends bytes of the client on to the backend after all: nobody else answers them.
     pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
-        self.activity.note();
+        self.note_transfer();
         self.journal.add_bytes_in(bytes.len());
         let sent = self.backend.send(bytes, &mut self.scratch.borrow_mut().tls);
         if let Err(error) = sent {
@@ -256,7 +254,7 @@ impl<'s> Relay<'s> {
     /// Sends what the client's last read brought on to the backend.
     fn send_inward<W: Watch>(&mut self, watch: &mut W) -> Result<(), Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
-        self.activity.note();
+        self.note_transfer();
         self.journal.add_bytes_in(plaintext.len());
         let bytes = watch.client_sent(plaintext.filled())?;
         if !bytes.is_empty()
@@ -281,12 +279,14 @@ impl<'s> Relay<'s> {
                     return Err(Ending { notice, ..ending });
                 }
                 if let Some(error) = self.broken.take() {
-                    return Err(lost_backend(&error, watch));
+                    return Err(Ending::lost_backend(&error, watch.is_at_boundary()));
                 }
                 self.state.backend_ended();
                 Ok(Step::Stay)
             }
-            Err(error) if self.broken.take().is_some() => Err(lost_backend(&error, watch)),
+            Err(error) if self.broken.take().is_some() => {
+                Err(Ending::lost_backend(&error, watch.is_at_boundary()))
+            }
             Err(SessionError::Io(_))
                 if self.state.first_end.is_some() && watch.is_at_boundary() =>
             {
@@ -294,14 +294,14 @@ impl<'s> Relay<'s> {
                 self.state.backend_ended();
                 Ok(Step::Stay)
             }
-            Err(error) => Err(lost_backend(&error, watch)),
+            Err(error) => Err(Ending::lost_backend(&error, watch.is_at_boundary())),
         }
     }
 
     fn send_outward<W: Watch>(&mut self, watch: &mut W) -> Result<Step, Ending> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
         let mut bytes = plaintext.filled();
-        let step = if self.farewell.is_none() {
+        let step = if self.last_words.is_none() {
             watch.backend_sent(bytes)?
         } else {
             // Our last words follow the message that is under way; what the backend sent behind it is for nobody.
@@ -311,7 +311,7 @@ impl<'s> Relay<'s> {
         };
         // Last words: that the backend left is no news to the client any more.
         self.broken = None;
-        self.activity.note();
+        self.note_transfer();
         self.journal.add_bytes_out(bytes.len());
         match self.client.send(bytes, tls) {
             Ok(()) => Ok(step),
@@ -322,7 +322,7 @@ impl<'s> Relay<'s> {
     /// The backend takes nothing more. What it said before it left may still be read, and the client shall see it.
     fn backend_failed(&mut self, error: SessionError) {
         if self.state.first_end.is_none() {
-            self.broken = Some(error);
+            self.broken = Some(Box::new(error));
         }
         self.state.backend_broken();
     }
@@ -373,28 +373,4 @@ fn pass_end_on<C: TlsConnectionOps>(mut flow: Flow, to: &Peer<C>, tls: &mut TlsS
             }
         }
     }
-}
-
-/// Ready when a session that shall end has taken too long about it.
-async fn overdue(farewell: Option<(Farewell, Instant)>) -> Farewell {
-    match farewell {
-        Some((farewell, deadline)) => {
-            Box::pin(sleep_until(deadline)).await;
-            farewell
-        }
-        None => pending().await,
-    }
-}
-
-/// The backend's socket or TLS broke; the client is told likewise.
-fn lost_backend<W: Watch>(error: &SessionError, watch: &W) -> Ending {
-    let ending = Ending::of_backend(error);
-    if !watch.is_at_boundary() {
-        return ending;
-    }
-    ending.telling(
-        SqlState::ConnectionFailure,
-        "the connection to the PostgreSQL server behind the proxy was lost",
-        None,
-    )
 }

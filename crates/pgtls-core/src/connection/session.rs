@@ -1,16 +1,14 @@
 //! [`Session`]: what is left of a connection once it is logged in, and the modes it is relayed in, each with its own receiver.
 
-use std::rc::Rc;
-
-use pgtls_wire::{MessageWalk, SqlState};
+use pgtls_wire::SqlState;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::cancel::CancelEntry;
 use crate::connection::ending::Ending;
-use crate::connection::farewell::{Farewell, FarewellRequest};
+use crate::connection::farewell::{FAREWELL_TIMEOUT, Farewell, FarewellRequest};
 use crate::connection::journal::Journal;
 use crate::connection::peer::{BackendPeer, ClientPeer};
-use crate::connection::relay::{AnswerEnd, FAREWELL_TIMEOUT, Relay, StreamEnd};
+use crate::connection::relay::{AnswerEnd, Relay, StreamEnd};
 use crate::connection::relay_state::RelayState;
 use crate::connection::serve::Context;
 use crate::connection::signals::{Activity, Signals};
@@ -23,7 +21,7 @@ pub(crate) struct Session {
     pub(crate) client: ClientPeer,
     pub(crate) backend: BackendPeer,
     pub(crate) state: RelayState,
-    pub(crate) walk: MessageWalk,
+    pub(crate) watch: Boundaries,
     pub(crate) signals: Signals,
     pub(crate) activity: Activity,
     /// Keeps the cancel key known.
@@ -59,40 +57,49 @@ impl SessionEnd {
 /// Relays until the session is over.
 pub(crate) async fn run_session(
     session: &mut Session,
-    context: Context<'_>,
+    context: &Context<'_>,
     journal: &mut Journal,
 ) -> SessionEnd {
     let Session {
         client,
         backend,
         state,
-        walk,
+        watch,
         signals,
         activity,
         ..
     } = session;
-    let activity = Rc::clone(activity);
-    let mut watch = Boundaries::new(*walk);
-    let mut relay = Relay::new(client, backend, context.scratch, journal, &activity);
+    let mut relay = Relay::new(
+        client,
+        backend,
+        context.scratch,
+        journal,
+        activity.as_deref(),
+    );
     relay.state = *state;
-    let mut mode = RelayMode::Streaming;
-    // What follows the end of a mode is boxed: an idle session carries streaming alone.
     loop {
-        let next = match mode {
-            RelayMode::Streaming => {
-                let end = relay.stream(&mut watch, signals, context.responder).await;
-                Box::pin(after_streaming(end, client, &mut relay, context)).await
-            }
-            RelayMode::ResponderRead(asked, bytes) => {
-                Box::pin(after_answer(asked, &bytes, &mut relay, signals)).await
-            }
-            RelayMode::FarewellRead(farewell, said) => {
-                Err(Box::pin(after_farewell(farewell, said, &mut relay, signals)).await)
-            }
-        };
-        match next {
-            Ok(next) => mode = next,
-            Err(end) => return end,
+        let end = relay.stream(watch, signals, context.responder).await;
+        // Boxed: an idle session carries streaming alone.
+        if let Err(end) = Box::pin(until_streaming(end, client, &mut relay, context, signals)).await
+        {
+            return end;
+        }
+    }
+}
+
+/// What follows the end of streaming, until the worker streams again or the session is over.
+async fn until_streaming(
+    end: Result<StreamEnd, Ending>,
+    client: &ClientPeer,
+    relay: &mut Relay<'_>,
+    context: &Context<'_>,
+    signals: &mut Signals,
+) -> Result<(), SessionEnd> {
+    match after_streaming(end, client, relay, context).await? {
+        RelayMode::Streaming => Ok(()),
+        RelayMode::ResponderRead(asked, bytes) => after_answer(asked, &bytes, relay, signals).await,
+        RelayMode::FarewellRead(farewell, said) => {
+            Err(after_farewell(farewell, said, relay, signals).await)
         }
     }
 }
@@ -101,7 +108,7 @@ async fn after_streaming(
     end: Result<StreamEnd, Ending>,
     client: &ClientPeer,
     relay: &mut Relay<'_>,
-    context: Context<'_>,
+    context: &Context<'_>,
 ) -> Result<RelayMode, SessionEnd> {
     match end.map_err(SessionEnd::untold)? {
         StreamEnd::Left => Ok(RelayMode::Streaming),
@@ -130,7 +137,7 @@ async fn after_streaming(
 async fn ask_for_farewell(
     farewell: Farewell,
     client: &ClientPeer,
-    context: Context<'_>,
+    context: &Context<'_>,
 ) -> Result<oneshot::Receiver<()>, SessionEnd> {
     let farewells: &mpsc::Sender<FarewellRequest> = &context.shared.farewells;
     let (done, said) = oneshot::channel();
@@ -172,17 +179,17 @@ async fn after_answer(
     bytes: &[u8],
     relay: &mut Relay<'_>,
     signals: &mut Signals,
-) -> Result<RelayMode, SessionEnd> {
+) -> Result<(), SessionEnd> {
     let Asked { done, answer } = asked;
     match relay
         .read_answer(done, signals)
         .await
         .map_err(SessionEnd::untold)?
     {
-        AnswerEnd::Answered => Ok(RelayMode::Streaming),
+        AnswerEnd::Answered => Ok(()),
         AnswerEnd::Abandoned if !answer.has_begun() => {
             relay.pass_through(bytes);
-            Ok(RelayMode::Streaming)
+            Ok(())
         }
         AnswerEnd::Abandoned => Err(SessionEnd::untold(
             Ending::by(

@@ -1,17 +1,15 @@
 //! One worker thread: a current_thread runtime and a LocalSet that serve connections until the supervisor lets go.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{LocalSet, spawn_local};
 
-use crate::connection::{Context, Scratch, panic_text, serve};
+use crate::connection::{WorkerLocal, panic_text, serve};
 use crate::data_plane::Shared;
-use crate::messages::{ProxyMessage, WorkerMessage};
+use crate::messages::{Control, ProxyMessage, WorkerMessage};
 use crate::responder::ResponderHandle;
 
 /// Runs a worker to its end and tells the supervisor what it was. Sessions still alive when it dies report `WorkerLost`.
@@ -34,49 +32,32 @@ pub(crate) fn run(
     let _ = supervisor.blocking_send(ProxyMessage::WorkerStopped { worker, cause });
 }
 
-/// Serves every connection that comes, each in a task of its own, until the channel is closed and the last task is over.
+/// Serves every connection that comes, each in a task of its own, until the channel is closed and the last task is over. The
+/// tasks belong to the worker's `LocalSet`, which drops them with itself.
 async fn serve_all(
     shared: Arc<Shared>,
     mut messages: mpsc::Receiver<WorkerMessage>,
     responder: Option<ResponderHandle>,
 ) {
-    let local = Rc::new(Local {
-        shared,
-        scratch: RefCell::default(),
-        responder,
-    });
-    let mut sessions = JoinSet::new();
+    let mut control = shared.control.subscribe();
+    let local = WorkerLocal::new(shared, responder);
+    let mut is_open = true;
     loop {
         tokio::select! {
-            message = messages.recv() => match message {
+            message = messages.recv(), if is_open => match message {
                 Some(WorkerMessage::Serve(placed)) => {
-                    let local = Rc::clone(&local);
-                    sessions.spawn_local(async move { serve(*placed, local.context()).await });
+                    // Nothing is to be learnt from its end: it catches its panics.
+                    drop(spawn_local(serve(*placed, &local)));
                 }
                 #[cfg(feature = "fault-injection")]
                 Some(WorkerMessage::Fault(fault)) => fault.strike(),
-                None => break,
+                None => is_open = false,
             },
-            // serve() catches its panics; there is nothing to learn from the result.
-            Some(_) = sessions.join_next() => {}
-        }
-    }
-    while sessions.join_next().await.is_some() {}
-}
-
-/// What the sessions of one worker share.
-struct Local {
-    shared: Arc<Shared>,
-    scratch: RefCell<Scratch>,
-    responder: Option<ResponderHandle>,
-}
-
-impl Local {
-    fn context(&self) -> Context<'_> {
-        Context {
-            shared: &self.shared,
-            scratch: &self.scratch,
-            responder: self.responder.as_ref(),
+            // The sender lives as long as the data plane, and no worker outlives that.
+            _ = control.wait_for(|control| *control == Control::Cut), if !local.cuts().is_cut() => {
+                local.cuts().cut();
+            }
+            () = local.none_left(), if !is_open => break,
         }
     }
 }

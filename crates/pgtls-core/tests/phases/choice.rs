@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pgtls_core::{
-    AlertDirection, CloseReason, DataPlaneOptions, FaultSide, Phase, RouteRule, Sslmode,
+    AlertDirection, CloseReason, DataPlaneOptions, FaultSide, Phase, RouteProblem, RouteRule,
+    Sslmode,
 };
 use pgtls_testkit::{
     BackendBehaviour, CertificateSpec, EncryptionAnswer, FakeBackend, Issued, TlsClient, messages,
@@ -289,7 +290,10 @@ async fn a_backend_that_is_not_there_keeps_the_routes_from_being_replaced() {
             error.to_string().contains("no backend \"nowhere\""),
             "{error}"
         );
-        assert_eq!(error.source.path(), path);
+        let RouteProblem::Tls(problem) = error.source else {
+            panic!("{error}");
+        };
+        assert_eq!(problem.path(), path);
     }
     stage.login(&pki.client()).await.close().await;
     stage.finish().await;

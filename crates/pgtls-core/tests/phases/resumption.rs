@@ -56,8 +56,8 @@ async fn a_client_that_comes_again_resumes_and_is_reported_as_the_same() {
             (&first.version, &first.alpn),
             (&second.version, &second.alpn)
         );
-        assert!(first.peer_cert_sha256.is_some());
-        assert_eq!(first.peer_cert_sha256, second.peer_cert_sha256);
+        assert!(first.peer_cert.is_some());
+        assert_eq!(first.peer_cert, second.peer_cert);
     }
     stage.finish().await;
 }
@@ -113,8 +113,8 @@ async fn a_backend_that_offers_sessions_is_resumed_and_still_verified() {
     let first = session(&stage, &pki.client()).await.backend_tls.unwrap();
     let second = session(&stage, &pki.client()).await.backend_tls.unwrap();
     assert!(!first.is_resumed && second.is_resumed);
-    assert!(first.peer_cert_sha256.is_some());
-    assert_eq!(first.peer_cert_sha256, second.peer_cert_sha256);
+    assert!(first.peer_cert.is_some());
+    assert_eq!(first.peer_cert, second.peer_cert);
     stage.plane.reload(&options.routes).unwrap();
     let expected = [Some(false), Some(true)];
     assert_eq!(resumed(&stage, &pki.client()).await, expected);

@@ -198,7 +198,8 @@ async fn a_backend_that_is_named_by_its_cn_only_is_told_once() {
         .into_iter()
         .filter_map(|event| match event {
             Event::CommonNameUsed { certificate, .. } => certificate,
-            Event::ConnectionClosed(_)
+            Event::Asked { .. }
+            | Event::ConnectionClosed(_)
             | Event::TlsEstablished { .. }
             | Event::WorkerRestarted { .. } => None,
         })
