@@ -320,12 +320,18 @@ describe('binding', () => {
   });
 
   it('to both wildcards of one port works when IPv6 keeps to itself', async () => {
-    const { listener } = await start({
-      address: { kind: 'tcp', host: '::', port: 0 },
-      ipv6Only: true,
-    });
-    const port = Number(listener.address.split(':').at(-1));
-    await start({ address: { kind: 'tcp', host: '0.0.0.0', port } });
+    // A port that is free for IPv6 may be taken for IPv4, by anybody on this machine.
+    await vi.waitFor(
+      async () => {
+        const { listener } = await start({
+          address: { kind: 'tcp', host: '::', port: 0 },
+          ipv6Only: true,
+        });
+        const port = Number(listener.address.split(':').at(-1));
+        await start({ address: { kind: 'tcp', host: '0.0.0.0', port } });
+      },
+      { timeout: 5_000, interval: 1 },
+    );
   });
 
   it('writes an IPv4 client of a dual-stack socket as IPv4', async () => {

@@ -14,6 +14,7 @@ use pgtls_tls::options::{
 };
 
 use crate::choice_options::{HostTlsOptions, NamedBackendOptions, RouteRule};
+use crate::questions::HookSet;
 
 /// Everything a data plane is started with.
 #[napi(object, use_nullable = true)]
@@ -51,23 +52,6 @@ pub struct RouteOptions {
     pub rules: Vec<RouteRule>,
     /// Which questions its connections ask.
     pub hooks: HookSet,
-}
-
-/// Which questions connections ask.
-#[napi(object, use_nullable = true)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four questions, each asked or not, independent of each other"
-)]
-pub struct HookSet {
-    /// Event `client-hello`.
-    pub client_hello: bool,
-    /// Event `client-certificate`.
-    pub client_certificate: bool,
-    /// Event `backend-certificate`.
-    pub backend_certificate: bool,
-    /// Event `route`.
-    pub route: bool,
 }
 
 /// Towards clients.
@@ -254,12 +238,7 @@ impl RouteOptions {
                 .map(NamedBackendOptions::into_core)
                 .collect::<Result<_, _>>()?,
             rules: self.rules.into_iter().map(RouteRule::into_core).collect(),
-            hooks: core::HookSet {
-                client_hello: self.hooks.client_hello,
-                client_certificate: self.hooks.client_certificate,
-                backend_certificate: self.hooks.backend_certificate,
-                route: self.hooks.route,
-            },
+            hooks: self.hooks.into_core(),
         })
     }
 }

@@ -5,6 +5,34 @@ use pgtls_core as core;
 
 use crate::events::{DataPlaneEvent, number};
 
+/// Which questions connections ask.
+#[napi(object, use_nullable = true)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four questions, each asked or not, independent of each other"
+)]
+pub struct HookSet {
+    /// Event `client-hello`.
+    pub client_hello: bool,
+    /// Event `client-certificate`.
+    pub client_certificate: bool,
+    /// Event `backend-certificate`.
+    pub backend_certificate: bool,
+    /// Event `route`.
+    pub route: bool,
+}
+
+impl HookSet {
+    pub(crate) const fn into_core(self) -> core::HookSet {
+        core::HookSet {
+            client_hello: self.client_hello,
+            client_certificate: self.client_certificate,
+            backend_certificate: self.backend_certificate,
+            route: self.route,
+        }
+    }
+}
+
 /// A certificate that a peer showed.
 #[napi(object, use_nullable = true)]
 pub struct PeerCertificate {

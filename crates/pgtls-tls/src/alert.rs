@@ -1,7 +1,7 @@
 //! [`TlsAlert`]: the fatal alert that went along with a failure, in RFC 8446's words.
 
 use crate::server_name_refusal::ServerNameRefusal;
-use rustls::{AlertDescription, Error, PeerIncompatible, PeerMisbehaved};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
 /// A fatal alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub fn alert_of(error: &Error) -> Option<TlsAlert> {
 fn sent_alert(error: &Error) -> Option<AlertDescription> {
     match error {
         Error::InvalidCertificate(error) => Some(error.clone().into()),
+        // Found while messages are put together, before there is anybody to answer.
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => None,
         Error::InvalidMessage(why) => Some((*why).into()),
         Error::PeerIncompatible(why) => Some(incompatible_alert(why)),
         Error::PeerMisbehaved(why) => Some(misbehaved_alert(why)),
@@ -83,10 +85,8 @@ fn incompatible_alert(why: &PeerIncompatible) -> AlertDescription {
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => AlertDescription::ProtocolVersion,
         PeerIncompatible::KeyShareExtensionRequired
-        | PeerIncompatible::NamedGroupsExtensionRequired
-        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
-            AlertDescription::MissingExtension
-        }
+        | PeerIncompatible::NamedGroupsExtensionRequired => AlertDescription::MissingExtension,
+        PeerIncompatible::NullCompressionRequired => AlertDescription::IllegalParameter,
         _ => AlertDescription::HandshakeFailure,
     }
 }

@@ -23,6 +23,7 @@ pub mod endpoint;
 pub mod error;
 mod error_path;
 pub mod failure;
+mod failure_reason;
 pub mod group;
 mod host_table;
 pub mod identity;
