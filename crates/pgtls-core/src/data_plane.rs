@@ -287,12 +287,13 @@ impl DataPlane {
 
     /// Calls `done` once no session lives; sessions left after `grace` are cut. The caller stops accepting first.
     pub fn drain(&self, grace: Duration, done: Box<dyn FnOnce(DrainReport) + Send>) {
+        let live = self.shared.admission.live();
         for backend in self.shared.routes.backends() {
             backend.close_warm();
         }
         if let Err(mpsc::error::SendError(ProxyMessage::Drain { done, .. })) = self
             .commands
-            .blocking_send(ProxyMessage::Drain { grace, done })
+            .blocking_send(ProxyMessage::Drain { live, grace, done })
         {
             done(DrainReport { drained: 0, cut: 0 });
         }

@@ -33,6 +33,8 @@ pub(crate) enum ProxyMessage {
     ResponderStopped,
     /// Tell when no session lives, or cut those left after `grace`.
     Drain {
+        /// Sessions that lived when the drain was asked for.
+        live: u32,
         grace: Duration,
         done: Box<dyn FnOnce(DrainReport) + Send>,
     },

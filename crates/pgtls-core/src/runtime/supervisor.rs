@@ -131,7 +131,7 @@ impl Supervisor<'_, '_> {
                 self.crew.worker_stopped(worker, cause, self.is_closing);
             }
             ProxyMessage::ResponderStopped => self.crew.responder_stopped(self.is_closing),
-            ProxyMessage::Drain { grace, done } => self.start_drain(grace, done),
+            ProxyMessage::Drain { live, grace, done } => self.start_drain(live, grace, done),
             ProxyMessage::Close => self.close(),
             #[cfg(feature = "fault-injection")]
             ProxyMessage::Fault(fault) => {
@@ -220,8 +220,12 @@ impl Supervisor<'_, '_> {
         self.shared.admission.reset_peak();
     }
 
-    fn start_drain(&mut self, grace: Duration, done: Box<dyn FnOnce(DrainReport) + Send>) {
-        let live = self.shared.admission.live();
+    fn start_drain(
+        &mut self,
+        live: u32,
+        grace: Duration,
+        done: Box<dyn FnOnce(DrainReport) + Send>,
+    ) {
         let now = Instant::now();
         let deadline = now.checked_add(grace).unwrap_or(now);
         if let Some(earlier) = self.drain.replace(Drain {
