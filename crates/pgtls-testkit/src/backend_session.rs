@@ -29,6 +29,8 @@ pub(crate) struct Script {
     pub(crate) byte_by_byte: bool,
     pub(crate) role: Option<ServerRole>,
     /// What the connections to come are told before their StartupMessage, one each.
+    /// Sent in place of a login to those who come over TLS.
+    pub(crate) refusal_in_tls: Option<Vec<u8>>,
     pub(crate) early_words: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
@@ -180,6 +182,11 @@ impl Session {
     }
 
     async fn behave(&self, mut connection: Connection) -> io::Result<()> {
+        if let (Connection::Tls(_), Some(refusal)) = (&connection, &self.script.refusal_in_tls) {
+            connection.write_all(refusal).await?;
+            connection.shutdown().await?;
+            return self.finish(connection).await;
+        }
         let behaviour = &self.script.behaviour;
         if behaviour.logs_in() {
             connection.write_all(&self.login()).await?;

@@ -70,6 +70,7 @@ impl FakeBackend {
                 parameters: parameters.into_iter().map(owned).collect(),
                 byte_by_byte: false,
                 role: None,
+                refusal_in_tls: None,
                 early_words: Arc::default(),
             },
         }
@@ -164,6 +165,13 @@ impl FakeBackendBuilder {
     #[must_use]
     pub fn byte_by_byte(mut self) -> Self {
         self.script.byte_by_byte = true;
+        self
+    }
+
+    /// These bytes in place of a login over TLS, then EOF; without TLS nothing changes.
+    #[must_use]
+    pub fn refuse_in_tls(mut self, bytes: &[u8]) -> Self {
+        self.script.refusal_in_tls = Some(bytes.to_vec());
         self
     }
 

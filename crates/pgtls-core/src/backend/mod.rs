@@ -85,6 +85,11 @@ impl Backend {
         }))
     }
 
+    /// Whether plaintext will do where TLS can't be had.
+    pub(crate) fn prefers_tls(&self) -> bool {
+        self.sslmode == Sslmode::Prefer
+    }
+
     /// Closes the connections made ahead, for good: no more sessions are expected.
     pub(crate) fn close_warm(&self) {
         if let Some(warm) = &self.warm {

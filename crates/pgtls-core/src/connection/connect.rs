@@ -156,6 +156,14 @@ async fn connect_target(
     }
 }
 
+/// Connects to exactly `target` without TLS, within `connect_timeout`.
+pub(crate) async fn connect_plain(backend: &Backend, target: &Target) -> Result<Link, Ending> {
+    match timeout(backend.connect_timeout, open(target, &backend.keepalive)).await {
+        Ok(socket) => Ok(plain(socket?, target)),
+        Err(_elapsed) => Err(unreachable(format!("{target}: connect_timeout passed"))),
+    }
+}
+
 async fn open(target: &Target, keepalive: &KeepaliveOptions) -> Result<Socket, Ending> {
     match target {
         Target::Tcp { address, .. } => Socket::connect_tcp(*address, keepalive).await,

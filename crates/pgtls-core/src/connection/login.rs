@@ -22,6 +22,7 @@ use crate::connection::ending::Ending;
 use crate::connection::handshake::{Client, FailedClient, Greeting, accept_client};
 use crate::connection::journal::{Arrival, Journal};
 use crate::connection::peer::{BackendPeer, ClientPeer};
+use crate::connection::prefer::{Asked, ask_in_tls};
 use crate::connection::relay::{Relay, StreamEnd};
 use crate::connection::relay_state::RelayState;
 use crate::connection::route::{Request, Startup, read_request};
@@ -320,6 +321,18 @@ async fn authenticate(
     if link.is_first_use_of_common_name(&backend) {
         journal.tell_common_name(&link.target);
     }
+    let packet = startup
+        .bytes
+        .get(..startup.packet_bytes)
+        .unwrap_or_default();
+    let asked = unless(signals, ask_in_tls(link, &backend, packet, context)).await?;
+    let (link, is_asked) = match asked {
+        Asked::Answering(link) => (link, true),
+        Asked::Fresh(link) => (link, false),
+    };
+    if link.tls.is_none() {
+        journal.note(|report| report.backend_tls = None);
+    }
     let route = Arc::clone(journal.route());
     let conflict = has_channel_binding_conflict(client, &link);
     let place = CancelPlace {
@@ -328,7 +341,7 @@ async fn authenticate(
     };
     let mut watch = Authentication::new(&context.shared.cancels, &route, place, conflict);
     let mut relay = Relay::new(&client.peer, &link.peer, context.scratch, journal, None);
-    relay.send_startup(&startup.bytes, startup.packet_bytes, &mut watch)?;
+    relay.send_startup(startup, is_asked, &mut watch)?;
     let end = relay.stream(&mut watch, signals, None).await?;
     let state = relay.state;
     match end {

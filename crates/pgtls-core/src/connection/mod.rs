@@ -15,6 +15,7 @@ mod journal;
 mod login;
 mod packed_report;
 mod peer;
+mod prefer;
 mod relay;
 mod relay_state;
 mod route;

@@ -18,6 +18,7 @@ use crate::connection::farewell::{Farewell, LastWords, overdue};
 use crate::connection::journal::Journal;
 use crate::connection::peer::{BackendPeer, ClientPeer, Peer, Scratch};
 use crate::connection::relay_state::{EndStep, FirstEnd, Flow, RelayState};
+use crate::connection::route::Startup;
 use crate::connection::signals::{Signals, Transfers};
 use crate::connection::watch::{Step, Watch};
 use crate::report::CloseReason;
@@ -85,14 +86,21 @@ impl<'s> Relay<'s> {
         }
     }
 
-    /// Sends the startup packet, `bytes` up to `packet_bytes`, and through `watch` what the client sent right behind it.
+    /// Sends the startup packet, unless the backend is answering it already, and through `watch` what the client sent right behind.
     pub(crate) fn send_startup<W: Watch>(
         &mut self,
-        bytes: &[u8],
-        packet_bytes: usize,
+        Startup {
+            bytes,
+            packet_bytes,
+            ..
+        }: &Startup,
+        is_sent: bool,
         watch: &mut W,
     ) -> Result<(), Ending> {
-        let (packet, behind) = bytes.split_at_checked(packet_bytes).unwrap_or((bytes, &[]));
+        let (packet, behind) = bytes
+            .split_at_checked(*packet_bytes)
+            .unwrap_or((bytes, &[]));
+        let packet = if is_sent { &[] } else { packet };
         let tls = &mut self.scratch.borrow_mut().tls;
         self.journal.add_bytes_in(bytes.len());
         let behind = watch.client_sent(behind)?;

@@ -10,12 +10,12 @@ use pgtls_core::{
 };
 use pgtls_testkit::{
     BackendBehaviour, CertificateSpec, EncryptionAnswer, Ending, FakeBackend, Issued, TestCa,
-    Validity, server_config, server_config_with_client_ca,
+    Validity, messages, server_config, server_config_with_client_ca,
 };
 use pgtls_tls::options::{BackendVerification, TlsVersion};
 use socket2::{Domain, Socket, Type};
 
-use crate::stage::{Arrival, Pki, Stage};
+use crate::stage::{Arrival, Pki, STARTUP, Stage};
 
 /// What a client gets of a backend.
 #[derive(Debug, PartialEq, Eq)]
@@ -239,6 +239,71 @@ async fn prefer_falls_back_to_plaintext_when_the_handshake_fails() {
     let records = backend.records();
     assert!(records[0].tls_error.is_some(), "{records:#?}");
     assert!(records[1].startup_packet.is_some() && records[1].tls.is_none());
+}
+
+/// A backend with an `hostnossl` line.
+async fn tls_refusing_backend(pki: &Pki) -> FakeBackend {
+    let text = "no pg_hba.conf entry for host, SSL encryption";
+    let refusal = messages::error_response("FATAL", "28000", text);
+    pki.tls_backend().refuse_in_tls(&refusal).listen().await
+}
+
+#[tokio::test]
+async fn prefer_falls_back_to_plaintext_when_the_server_refuses_the_login_over_tls() {
+    let pki = Pki::new();
+    let backend = tls_refusing_backend(&pki).await;
+    let mut options = pki.options(&[&backend]);
+    options.routes[0].backend.sslmode = Sslmode::Prefer;
+    let stage = Stage::start(&options).await;
+    let mut client = stage.login(&pki.client()).await;
+    client.echo("select 'in plaintext'").await;
+    let id = client.id;
+    client.close().await;
+    let report = stage.report(id).await;
+    assert!(report.backend_tls.is_none(), "{report:#?}");
+    let startup = u64::try_from(messages::startup_message(0, &STARTUP).len()).unwrap();
+    assert!(report.bytes_in > startup && report.bytes_in < 2 * startup);
+    let records = backend.wait_until(|all| all.len() == 2).await;
+    assert_eq!(records[0].startup_packet, records[1].startup_packet);
+    assert!(records[0].tls.is_some() && records[1].tls.is_none());
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn prefer_stays_with_tls_when_the_login_begins() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let mut options = pki.options(&[&backend]);
+    options.routes[0].backend.sslmode = Sslmode::Prefer;
+    let stage = Stage::start(&options).await;
+    // A query right behind the StartupMessage must come behind it on the other side, too.
+    let mut client = stage.shake(Arrival::default(), &pki.client()).await;
+    let query = messages::query("select 1");
+    let both = [messages::startup_message(0, &STARTUP), query.clone()].concat();
+    client.frontend.send(&both).await.unwrap();
+    client.frontend.read_until_ready().await.unwrap();
+    assert_eq!(
+        client.frontend.read_exact(query.len()).await.unwrap(),
+        query
+    );
+    let id = client.id;
+    client.close().await;
+    let report = stage.report(id).await;
+    assert!(report.backend_tls.is_some(), "{report:#?}");
+    assert_eq!(backend.records().len(), 1);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn require_passes_the_refusal_of_a_login_over_tls_on() {
+    let pki = Pki::new();
+    let backend = tls_refusing_backend(&pki).await;
+    let stage = Stage::start(&pki.tls_options(&[&backend])).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    assert_eq!(client.fatal().await.sqlstate, "28000");
+    drop(client);
+    assert_eq!(backend.records().len(), 1);
+    stage.finish().await;
 }
 
 #[tokio::test]
