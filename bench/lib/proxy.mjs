@@ -5,9 +5,11 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { PROGRAM } from '../../scripts/lib/paths.mjs';
+import { Place } from './pinning.mjs';
 
 const START_MILLIS = 20_000;
 const STOP_MILLIS = 30_000;
+const POLL_MILLIS = 5;
 
 /** @typedef {Record<string, any>} LogLine */
 /** @typedef {{ name: string, backend: string }} Route */
@@ -79,13 +81,20 @@ export class PgtlsProcess {
 
   /**
    * Starts the program as its `#!` line does, with its configuration in `directory`, and waits until its routes are bound.
-   * @param {string} directory @param {string} config @param {{ onLine?: (line: LogLine) => void, program?: string }} [options]
+   * @param {string} directory @param {string} config
+   * @param {{ onLine?: (line: LogLine) => void, program?: string, place?: import('./pinning.mjs').Place }} [options]
    */
-  static async start(directory, config, { onLine = () => undefined, program = PROGRAM } = {}) {
+  static async start(
+    directory,
+    config,
+    { onLine = () => undefined, program = PROGRAM, place = new Place(null) } = {},
+  ) {
     const file = join(directory, 'pgtls.toml');
     writeFileSync(file, config);
     const args = [...nodeOptions(program), program, '-c', file];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(...place.command(process.execPath, args), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const proxy = new PgtlsProcess(child, onLine);
     const routes = config.match(/^\[\[proxy\]\]/gm)?.length ?? 0;
     const deadline = Date.now() + START_MILLIS;
@@ -94,7 +103,7 @@ export class PgtlsProcess {
         await proxy.kill();
         throw new Error(`pgtls did not start\n${proxy.#stderr}`);
       }
-      await pause(20);
+      await pause(POLL_MILLIS);
     }
     return proxy;
   }
