@@ -155,13 +155,14 @@ async function handshakesOf(cast, entrants, { progress, failures }) {
 async function measureRounds(stage, entrants, names, pinned, book) {
   const measures = ROUND_MEASURES.filter(({ name }) => names.includes(name));
   const { rounds } = book.size;
-  const passes = [{ place: pinned, count: rounds }];
+  const passes = [{ place: pinned, count: rounds, isColourOnly: false }];
   if (pinned.isPinned && !options.quick && !options['no-unpinned']) {
-    passes.push({ place: new Place(null), count: Math.ceil(rounds / 2) });
+    passes.push({ place: new Place(null), count: Math.ceil(rounds / 2), isColourOnly: true });
   }
   /** @type {Record<string, unknown>} */
   let handshakes = {};
-  for (const { place, count } of measures.length === 0 ? [] : passes) {
+  for (const pass of measures.length === 0 ? [] : passes) {
+    const { place } = pass;
     const cast = new Cast(stage, place);
     try {
       if (pinned.isPinned) {
@@ -170,7 +171,7 @@ async function measureRounds(stage, entrants, names, pinned, book) {
       if (place === pinned) {
         handshakes = await handshakesOf(cast, entrants, book);
       }
-      await playRounds(cast, entrants, measures, count, book);
+      await playRounds(cast, entrants, measures, pass, book);
     } finally {
       await cast.stop();
     }

@@ -25,15 +25,15 @@ import { rotated } from './statistics.mjs';
 /** @typedef {{ results: Results, size: Size, progress: import('./progress.mjs').Progress, failures: string[] }} Book where all is noted */
 
 /**
- * Plays so many rounds of the measures at the cast's place.
- * @param {Cast} cast @param {readonly Entrant[]} entrants @param {readonly Measure[]} measures @param {number} rounds @param {Book} book
+ * Plays so many rounds of the measures at the cast's place; `isColourOnly`: of the variants that are measured unpinned, too.
+ * @param {Cast} cast @param {readonly Entrant[]} entrants @param {readonly Measure[]} measures @param {{ count: number, isColourOnly: boolean }} pass @param {Book} book
  */
-export async function playRounds(cast, entrants, measures, rounds, book) {
+export async function playRounds(cast, entrants, measures, { count: rounds, isColourOnly }, book) {
   const { isPinned } = cast.place;
   const events = measures.flatMap((measure) =>
     measure
       .variants(book.size)
-      .filter(({ isColour }) => isPinned || isColour)
+      .filter(({ isColour }) => !isColourOnly || isColour)
       .map((variant) => ({
         measure,
         variant,
