@@ -73,6 +73,7 @@ function sizeOf(cpus) {
     idleCounts: quick ? [1000] : [1000, 9000],
     settleSeconds: quick ? 4 : 25,
     warmUpConnections: quick ? 50 : 300,
+    restSettleSeconds: quick ? 2 : 20,
     restSeconds: quick ? 2 : 10,
     activeCounts: quick ? [4] : [1, 4, 16, 64, 256],
     workers: quick ? [1, cpus] : Array.from({ length: cpus }, (_, index) => index + 1),

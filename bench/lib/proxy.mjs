@@ -197,7 +197,7 @@ const ARENA_HEAP_BYTES = 64n << 20n;
  * anonymous memory: V8, stacks, and allocations so large (from 128 KiB) that malloc maps them one by one.
  * @param {number} pid @returns {Memory}
  */
-export function memoryOf(pid) {
+function memoryOf(pid) {
   const memory = { total: 0, native: 0, rest: 0, files: 0 };
   /** @type {keyof Memory} */
   let kind = 'rest';
@@ -232,18 +232,26 @@ function kindOf(name, isFile, isInArena) {
 const SAME_KILOBYTES = 128;
 const SAME_READINGS = 4;
 
-/** Memory once four readings, a second apart, are the same to 128 KiB, or the last one. @param {number} pid @param {number} [seconds] */
-export async function settledMemory(pid, seconds = 25) {
-  const readings = [memoryOf(pid)];
+/**
+ * Memory once four readings, a second apart, are the same to 128 KiB, or the last one.
+ * @param {number} pid @param {number} [seconds] @returns {Promise<Memory>}
+ */
+async function settledMemory(pid, seconds) {
+  return settledReading(() => memoryOf(pid), seconds);
+}
+
+/** The same for any reading that has a total. @template {{ total: number }} R @param {() => R} read @param {number} [seconds] @returns {Promise<R>} */
+export async function settledReading(read, seconds = 25) {
+  const readings = [read()];
   for (let second = 0; second < seconds; second += 1) {
     await pause(1000);
-    readings.push(memoryOf(pid));
+    readings.push(read());
     const last = readings.slice(-SAME_READINGS).map(({ total }) => total);
     if (last.length === SAME_READINGS && Math.max(...last) - Math.min(...last) <= SAME_KILOBYTES) {
       break;
     }
   }
-  return readings.at(-1) ?? memoryOf(pid);
+  return readings.at(-1) ?? read();
 }
 
 /** @param {number} millis @returns {Promise<void>} */

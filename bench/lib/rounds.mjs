@@ -12,7 +12,7 @@ import { rotated } from './statistics.mjs';
  * How much is done. `idleCounts` are sessions held for memory and scaling, `workers` threads of pgtls, `warmUpConnections` what a
  * process gets before its first connection that counts.
  * @typedef {{ rounds: number, seconds: number, bytes: number, warmUpConnections: number, sessions: readonly number[], idleCounts: readonly number[],
- *   settleSeconds: number, restSeconds: number, activeCounts: readonly number[], workers: readonly number[] }} Size
+ *   settleSeconds: number, restSettleSeconds: number, restSeconds: number, activeCounts: readonly number[], workers: readonly number[] }} Size
  */
 /** @typedef {{ name: string, isColour: boolean, sessions?: number, wish?: Wish,
  *   legs?: readonly import('./contestants.mjs').Leg[] }} Variant `isColour`: measured unpinned, too; `legs`: not with every leg */

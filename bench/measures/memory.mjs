@@ -5,8 +5,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { memoryAlone } from '../lib/alone.mjs';
 import { Load } from '../lib/load.mjs';
-import { settledMemory } from '../lib/proxy.mjs';
+import { settledReading } from '../lib/proxy.mjs';
 
 const WARM_UP = 300;
 
@@ -57,7 +58,8 @@ async function holdSessions(cast, entrant, { results, size }) {
     const port = Number(backend.split(':').at(-1));
     running = await cast.start(entrant, { certificate: { certFile, keyFile }, port });
     const pid = running.pid ?? 0;
-    const settled = async () => (await settledMemory(pid, size.settleSeconds)).total;
+    const settled = async () =>
+      (await settledReading(() => memoryAlone(pid), size.settleSeconds)).total;
     await load.do('proxy', { address: `127.0.0.1:${running.port}` });
     await load.do('open', { count: WARM_UP, kind: 'idle' });
     await load.do('close');

@@ -1,22 +1,19 @@
 /** A process that has nothing to do: how long it takes to listen, what it weighs, and whether it really sleeps. */
-import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
+import { memoryAlone } from '../lib/alone.mjs';
 import { voluntarySwitches } from '../lib/cpu.mjs';
-import { memoryOf, pause } from '../lib/proxy.mjs';
+import { pause } from '../lib/proxy.mjs';
 
 export const REST_FIGURES = {
   startMillis: 'ms until it listens',
   restMb: 'MB PSS at rest',
-  restRssMb: 'MB RSS at rest',
   wakeUpsPerSecond: 'wake-ups/s',
 };
-
-/** V8 and libraries settle; PSS and wake-ups count from then on. */
-const SETTLE_MILLIS = 2000;
 
 /** @typedef {import('../lib/cast.mjs').Cast} Cast */
 /** @typedef {import('../lib/cast.mjs').Entrant} Entrant */
 /** @typedef {import('../lib/rounds.mjs').Book} Book */
+/** @typedef {import('../lib/rounds.mjs').Size} Size */
 
 /** @param {Cast} cast @param {readonly Entrant[]} entrants @param {Book} book */
 export async function measureRest(cast, entrants, book) {
@@ -40,34 +37,29 @@ async function measureOne(cast, entrant, round, { results, size, failures }) {
     return;
   }
   try {
-    results.add(cell, round, await restOf(cast, entrant, round === 1 ? size.restSeconds : 0));
+    results.add(cell, round, await restOf(cast, entrant, round === 1 ? size : null));
   } catch (error) {
     failures.push(`rest, ${entrant.label}: ${error instanceof Error ? error.message : error}`);
   }
 }
 
-/** @param {Cast} cast @param {Entrant} entrant @param {number} seconds 0 = only the start */
-async function restOf(cast, entrant, seconds) {
+/** @param {Cast} cast @param {Entrant} entrant @param {Size | null} size null = only the start */
+async function restOf(cast, entrant, size) {
   const start = performance.now();
   const { pid, stop } = await cast.start(entrant);
   const startMillis = performance.now() - start;
   try {
-    if (pid === null || seconds === 0) {
+    if (pid === null || size === null) {
       return { startMillis };
     }
-    await pause(SETTLE_MILLIS);
+    // About ten seconds after the start V8 collects garbage once more, then it sleeps.
+    await pause(size.restSettleSeconds * 1000);
     const before = voluntarySwitches(pid);
-    await pause(seconds * 1000);
-    const wakeUpsPerSecond = (voluntarySwitches(pid) - before) / seconds;
-    const restMb = (memoryOf(pid).total * 1024) / 1e6;
-    return { startMillis, wakeUpsPerSecond, restMb, restRssMb: residentBytes(pid) / 1e6 };
+    await pause(size.restSeconds * 1000);
+    const wakeUpsPerSecond = (voluntarySwitches(pid) - before) / size.restSeconds;
+    const restMb = (memoryAlone(pid).total * 1024) / 1e6;
+    return { startMillis, wakeUpsPerSecond, restMb };
   } finally {
     await stop();
   }
-}
-
-/** All of its pages, those included that it shares: other Node processes of the run make PSS look smaller. @param {number} pid */
-function residentBytes(pid) {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }

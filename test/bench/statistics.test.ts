@@ -1,5 +1,6 @@
 /** Medians, ranges and what two readings of a process say. */
 import { describe, expect, test } from 'vitest';
+import { kibibytesAlone } from '../../bench/lib/alone.mjs';
 import { cpuMillisBetween, processMillis } from '../../bench/lib/cpu.mjs';
 import { Results } from '../../bench/lib/results.mjs';
 import { median, percentile, rotated, spread, summarize } from '../../bench/lib/statistics.mjs';
@@ -122,4 +123,21 @@ describe('results', () => {
     results.add(cell, 2, { two: 2 });
     expect(Object.keys(results.cells()[0]?.figures ?? {})).toEqual(['one', 'two']);
   });
+});
+
+test('memory alone is the resident size of what the run itself shares, and the PSS of all else', () => {
+  const smaps = `7f00-7f10 r-xp 00000000 08:01 42                         /opt/node/bin/node
+Size:              90000 kB
+Rss:               40000 kB
+Pss:               10000 kB
+7f10-7f20 r-xp 00000000 08:01 43                         /lib/libc.so.6
+Rss:                2000 kB
+Pss:                 100 kB
+7f20-7f30 rw-p 00000000 00:00 0
+Rss:                 300 kB
+Pss:                 300 kB
+Pss_Dirty:           300 kB
+`;
+  expect(kibibytesAlone(smaps, ['/opt/node/bin/node'])).toBe(40_400);
+  expect(kibibytesAlone(smaps, [])).toBe(10_400);
 });
