@@ -5,9 +5,11 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { PROGRAM } from '../../scripts/lib/paths.mjs';
+import { Place } from './pinning.mjs';
 
 const START_MILLIS = 20_000;
 const STOP_MILLIS = 30_000;
+const POLL_MILLIS = 5;
 
 /** @typedef {Record<string, any>} LogLine */
 /** @typedef {{ name: string, backend: string }} Route */
@@ -79,13 +81,20 @@ export class PgtlsProcess {
 
   /**
    * Starts the program as its `#!` line does, with its configuration in `directory`, and waits until its routes are bound.
-   * @param {string} directory @param {string} config @param {{ onLine?: (line: LogLine) => void, program?: string }} [options]
+   * @param {string} directory @param {string} config
+   * @param {{ onLine?: (line: LogLine) => void, program?: string, place?: import('./pinning.mjs').Place }} [options]
    */
-  static async start(directory, config, { onLine = () => undefined, program = PROGRAM } = {}) {
+  static async start(
+    directory,
+    config,
+    { onLine = () => undefined, program = PROGRAM, place = new Place(null) } = {},
+  ) {
     const file = join(directory, 'pgtls.toml');
     writeFileSync(file, config);
     const args = [...nodeOptions(program), program, '-c', file];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(...place.command(process.execPath, args), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const proxy = new PgtlsProcess(child, onLine);
     const routes = config.match(/^\[\[proxy\]\]/gm)?.length ?? 0;
     const deadline = Date.now() + START_MILLIS;
@@ -94,7 +103,7 @@ export class PgtlsProcess {
         await proxy.kill();
         throw new Error(`pgtls did not start\n${proxy.#stderr}`);
       }
-      await pause(20);
+      await pause(POLL_MILLIS);
     }
     return proxy;
   }
@@ -188,7 +197,7 @@ const ARENA_HEAP_BYTES = 64n << 20n;
  * anonymous memory: V8, stacks, and allocations so large (from 128 KiB) that malloc maps them one by one.
  * @param {number} pid @returns {Memory}
  */
-export function memoryOf(pid) {
+function memoryOf(pid) {
   const memory = { total: 0, native: 0, rest: 0, files: 0 };
   /** @type {keyof Memory} */
   let kind = 'rest';
@@ -227,19 +236,24 @@ const IDLE_SECONDS = 15;
 
 /**
  * Memory once four readings, a second apart, are the same to 128 KiB, though not before V8 has cleaned up; or the last one.
- * @param {number} pid @param {number} [seconds]
+ * @param {number} pid @param {number} [seconds] @returns {Promise<Memory>}
  */
-export async function settledMemory(pid, seconds = 40) {
-  const readings = [memoryOf(pid)];
+async function settledMemory(pid, seconds) {
+  return settledReading(() => memoryOf(pid), seconds);
+}
+
+/** The same for any reading that has a total. @template {{ total: number }} R @param {() => R} read @param {number} [seconds] @returns {Promise<R>} */
+export async function settledReading(read, seconds = 40) {
+  const readings = [read()];
   for (let second = 1; second <= seconds; second += 1) {
     await pause(1000);
-    readings.push(memoryOf(pid));
+    readings.push(read());
     const last = readings.slice(-SAME_READINGS).map(({ total }) => total);
     if (second >= IDLE_SECONDS && Math.max(...last) - Math.min(...last) <= SAME_KILOBYTES) {
       break;
     }
   }
-  return readings.at(-1) ?? memoryOf(pid);
+  return readings.at(-1) ?? read();
 }
 
 /** @param {number} millis @returns {Promise<void>} */
