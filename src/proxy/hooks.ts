@@ -76,7 +76,8 @@ export interface SessionStart extends HandshakenClient {
   readonly database: string | null;
 }
 
-const REFUSAL: unique symbol = Symbol('refusal');
+/** The same in every copy of this package. */
+const REFUSAL: unique symbol = Symbol.for('pgtls.refusal');
 
 /** Made by {@link refuse}. */
 export interface Refusal {
@@ -85,7 +86,7 @@ export interface Refusal {
 
 /** What a hook returns to end the connection; the client is told SQLSTATE 28000, the log the reason. */
 export function refuse(reason: string): Refusal {
-  return { [REFUSAL]: reason };
+  return { [REFUSAL]: describe(reason) };
 }
 
 type Awaitable<T> = T | Promise<T>;
@@ -133,10 +134,9 @@ export async function answerOf(
     connectionId: event.connectionId,
   };
   try {
-    return toAnswer(await askHook(hooks, event, asked));
+    return toAnswer(event.type, await askHook(hooks, event, asked));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return { type: 'refuse', reason: `it failed: ${reason}` };
+    return { type: 'refuse', reason: `it failed: ${describe(error)}` };
   }
 }
 
@@ -193,16 +193,41 @@ function peerCertificate(native: NativePeerCertificate): PeerCertificate {
   };
 }
 
-function toAnswer(returned: Returned): Answer {
+/** Whatever a hook returned that is not known to mean "go on" refuses. */
+function toAnswer(question: QuestionEvent['type'], returned: unknown): Answer {
   if (returned === undefined || returned === null) {
     return { type: 'accept' };
   }
-  if (typeof returned === 'string') {
+  if (typeof returned === 'object' && REFUSAL in returned) {
+    return { type: 'refuse', reason: describe(returned[REFUSAL]) };
+  }
+  if (question === 'route' && typeof returned === 'string') {
     return { type: 'backend', name: returned };
   }
-  if (REFUSAL in returned) {
-    return { type: 'refuse', reason: returned[REFUSAL] };
+  const choice = question === 'client-hello' ? toChoice(returned) : null;
+  return choice ?? { type: 'refuse', reason: 'it returned what has no meaning here' };
+}
+
+function toChoice(returned: unknown): Answer | null {
+  if (typeof returned !== 'object' || returned === null) {
+    return null;
   }
-  const { serverName = null, alpn = null } = returned;
-  return { type: 'identity', serverName, alpn: alpn === null ? null : [...alpn] };
+  const { serverName = null, alpn = null } = returned as Record<string, unknown>;
+  const isName = serverName === null || typeof serverName === 'string';
+  const isList = alpn === null || (Array.isArray(alpn) && alpn.every(isProtocol));
+  return isName && isList ? { type: 'identity', serverName, alpn } : null;
+}
+
+/** RFC 7301 section 3.1: 1 to 255 bytes. */
+function isProtocol(name: unknown): boolean {
+  return typeof name === 'string' && name !== '' && Buffer.byteLength(name) <= 255;
+}
+
+/** Never throws, whatever was thrown. */
+function describe(reason: unknown): string {
+  try {
+    return reason instanceof Error ? reason.message : String(reason);
+  } catch {
+    return 'of a reason that cannot be told';
+  }
 }

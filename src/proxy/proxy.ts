@@ -83,7 +83,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   const dataPlane = createDataPlane(options, (event) => {
     if (isQuestion(event)) {
       void answerOf(hooks, event, names).then((answer) => {
-        answerUnlessClosed(dataPlane, event.questionId, answer);
+        giveAnswer(dataPlane, event.questionId, answer, logger);
       });
       return;
     }
@@ -115,13 +115,18 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   }
 }
 
-/** Nobody waits for an answer once the data plane is closed. */
-function answerUnlessClosed(dataPlane: DataPlane, questionId: number, answer: Answer): void {
+/** Nobody waits for an answer once the data plane is closed; an answer that cannot be given leaves its connection to its deadline. */
+function giveAnswer(
+  dataPlane: DataPlane,
+  questionId: number,
+  answer: Answer,
+  logger: Logger,
+): void {
   try {
     dataPlane.answer(questionId, answer);
   } catch (error) {
     if (!(error instanceof PgtlsError && error.code === 'PGTLS_CLOSED')) {
-      throw error;
+      logger.error({ event: 'hook.answer', err: error }, "a hook's answer was lost");
     }
   }
 }

@@ -162,4 +162,39 @@ describe('what a hook returns becomes the answer', () => {
   test('without a hook a question goes on as configured', async () => {
     expect(await answer({}, BACKEND)).toEqual({ type: 'accept' });
   });
+
+  test.each<[string, ProxyHooks, QuestionEvent]>([
+    ['a text of a certificate hook', { onClientCertificate: () => 'denied' as never }, CLIENT],
+    ['a list of numbers as protocols', { onClientHello: () => ({ alpn: [1] as never }) }, HELLO],
+    ['no protocol name at all', { onClientHello: () => ({ alpn: [''] }) }, HELLO],
+    ['a number', { route: () => 7 as never }, ROUTE],
+    ['a choice of an identity for a route', { route: () => ({ serverName: 'b' }) as never }, ROUTE],
+  ])('%s refuses', async (_what, hooks, event) => {
+    expect(await answer(hooks, event)).toEqual({
+      type: 'refuse',
+      reason: 'it returned what has no meaning here',
+    });
+  });
+
+  test('a refusal of another copy of the package is one', async () => {
+    const refusal = { [Symbol.for('pgtls.refusal')]: 'no' } as never;
+    const hooks = { onClientCertificate: () => refusal };
+    expect(await answer(hooks, CLIENT)).toEqual({ type: 'refuse', reason: 'no' });
+  });
+
+  test.each<[string, () => never]>([
+    ['a refusal by an error', () => refuse(new Error('boom') as never) as never],
+    ['a refusal without a reason', () => (refuse as () => never)()],
+    [
+      'what has no text',
+      () => {
+        throw Object.create(null);
+      },
+    ],
+  ])('%s refuses and throws nothing', async (_what, onClientHello) => {
+    expect(await answer({ onClientHello }, HELLO)).toMatchObject({
+      type: 'refuse',
+      reason: expect.any(String),
+    });
+  });
 });

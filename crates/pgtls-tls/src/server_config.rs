@@ -22,7 +22,7 @@ use crate::revocation::Revocation;
 use crate::server_resumption::{
     KeySource, ServerResumption, SessionPolicy, read_key_source, set_resumption,
 };
-use crate::sni_resolver::{AsIfNamed, SniResolver};
+use crate::sni_resolver::{AsIfNamed, Nobody, SniResolver};
 use crate::trust::Trust;
 use crate::user_map::UserMap;
 use crate::verifier::ClientVerifier;
@@ -55,6 +55,18 @@ impl ServerTls {
         if let Some(alpn) = alpn {
             config.alpn_protocols = alpn.into_iter().map(String::into_bytes).collect();
         }
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
+    /// The same with no identity for anybody: whatever the client sends, its handshake fails, with the alert that fits.
+    #[must_use]
+    pub fn refusing(&self) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        set_resumption(&mut config, None);
+        config.cert_resolver = Arc::new(Nobody);
         Self {
             config: Arc::new(config),
             ..self.clone()

@@ -114,6 +114,16 @@ impl ResolvesServerCert for AsIfNamed {
     }
 }
 
+/// Answers nobody.
+#[derive(Debug)]
+pub(crate) struct Nobody;
+
+impl ResolvesServerCert for Nobody {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
 /// Identities for the same names, most preferred first.
 #[derive(Debug)]
 pub(crate) struct IdentitySet(pub(crate) Vec<ServableIdentity>);

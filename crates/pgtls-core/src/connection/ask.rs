@@ -20,7 +20,7 @@ use crate::connection::journal::{Journal, Origin};
 use crate::connection::peer::{ClientPeer, Peer, PlainStream, Scratch};
 use crate::connection::route::Startup;
 use crate::connection::serve::Context;
-use crate::data_plane::Event;
+use crate::data_plane::{ClientEncryption, Event};
 use crate::questions::{Answer, PeerCertificate, Question};
 use crate::report::{CloseReason, FaultSide};
 
@@ -34,7 +34,8 @@ pub(crate) async fn about_client_hello(
     journal: &Journal,
 ) -> Result<(Greeting, Option<ServerTls>), Box<FailedClient>> {
     let route = Arc::clone(journal.route());
-    let (true, Some(tls)) = (route.hooks.client_hello, &route.listener_tls) else {
+    let is_tls = greeting.encryption != ClientEncryption::None;
+    let (true, Some(tls)) = (is_tls && route.hooks.client_hello, &route.listener_tls) else {
         return Ok((greeting, None));
     };
     let mut reader = ClientHelloReader::default();
@@ -47,11 +48,16 @@ pub(crate) async fn about_client_hello(
             })
             .await
         }
-        ClientHelloProgress::Incomplete | ClientHelloProgress::Invalid => Answer::Accept,
+        // Nobody could be asked: the connection may find out what is wrong with it, but no handshake can succeed.
+        ClientHelloProgress::Incomplete | ClientHelloProgress::Invalid => {
+            let prefix = reader.into_received();
+            return Ok((Greeting { prefix, ..greeting }, Some(tls.refusing())));
+        }
     };
     let tls = match answer {
         Answer::Identity { server_name, alpn } => Some(tls.answering(server_name, alpn)),
-        Answer::Accept | Answer::Backend(_) => None,
+        Answer::Accept => None,
+        Answer::Backend(_) => return Err(denied(greeting, OUT_OF_PLACE, context)),
         Answer::Refuse(reason) => return Err(denied(greeting, &reason, context)),
     };
     let prefix = reader.into_received();
@@ -94,7 +100,7 @@ fn denied(greeting: Greeting, reason: &str, context: Context<'_>) -> Box<FailedC
     let _ = peer.send(&ACCESS_DENIED, &mut context.scratch.borrow_mut().tls);
     let ending = Ending {
         notice: None,
-        ..refused(FaultSide::Client, "onClientHello", reason)
+        ..Hook::ClientHello.refused(reason)
     };
     Box::new(FailedClient {
         peer,
@@ -103,38 +109,43 @@ fn denied(greeting: Greeting, reason: &str, context: Context<'_>) -> Box<FailedC
     })
 }
 
-/// Asks whether this client is welcome.
+/// Asks whether this client is welcome; one without TLS has shown no certificate.
 pub(crate) async fn about_client(
     client: &Client,
     context: Context<'_>,
     journal: &Journal,
 ) -> Result<(), Ending> {
-    let (true, Some(tls)) = (journal.route().hooks.client_certificate, &client.tls) else {
+    if !journal.route().hooks.client_certificate {
         return Ok(());
-    };
+    }
+    let hook = Hook::ClientCertificate;
+    let certificate = certificate(client.tls.as_ref(), hook)?;
     let answer = ask(context, journal, |origin| Question::ClientCertificate {
         client_addr: origin.client_addr,
         server_name: client.sni.clone(),
-        certificate: certificate(tls),
+        certificate,
     });
-    unless_refused(answer.await, FaultSide::Client, "onClientCertificate").map(drop)
+    hook.accepted(answer.await)
 }
 
-/// Asks whether this backend is the right one.
+/// Asks whether this backend is the right one; one without TLS has shown nothing to ask about.
 pub(crate) async fn about_backend(
     link: &Link,
     context: Context<'_>,
     journal: &Journal,
 ) -> Result<(), Ending> {
-    let certificate = link.tls.as_ref().and_then(certificate);
-    let (true, Some(certificate)) = (journal.route().hooks.backend_certificate, certificate) else {
+    if !journal.route().hooks.backend_certificate {
+        return Ok(());
+    }
+    let hook = Hook::BackendCertificate;
+    let Some(certificate) = certificate(link.tls.as_ref(), hook)? else {
         return Ok(());
     };
     let answer = ask(context, journal, |_| Question::BackendCertificate {
         backend_addr: link.target.to_string(),
         certificate,
     });
-    unless_refused(answer.await, FaultSide::Backend, "onBackendCertificate").map(drop)
+    hook.accepted(answer.await)
 }
 
 /// Asks for the name of the backend; none leaves it to the configuration.
@@ -147,17 +158,21 @@ pub(crate) async fn about_route(
     if !journal.route().hooks.route {
         return Ok(None);
     }
+    let hook = Hook::Route;
+    let certificate = certificate(client.tls.as_ref(), hook)?;
     let answer = ask(context, journal, |origin| Question::Route {
         client_addr: origin.client_addr,
         server_name: client.sni.clone(),
         alpn: client.tls.as_ref().and_then(|tls| tls.alpn.clone()),
-        certificate: client.tls.as_ref().and_then(certificate),
+        certificate,
         user: startup.user.clone(),
         database: startup.database.clone(),
     });
-    match unless_refused(answer.await, FaultSide::Client, "route")? {
+    match answer.await {
+        Answer::Accept => Ok(None),
         Answer::Backend(name) => Ok(Some(name)),
-        Answer::Accept | Answer::Identity { .. } | Answer::Refuse(_) => Ok(None),
+        Answer::Refuse(reason) => Err(hook.refused(&reason)),
+        Answer::Identity { .. } => Err(hook.refused(OUT_OF_PLACE)),
     }
 }
 
@@ -182,35 +197,67 @@ async fn ask(
     asked.await
 }
 
-fn unless_refused(answer: Answer, fault: FaultSide, hook: &str) -> Result<Answer, Ending> {
-    if let Answer::Refuse(reason) = &answer {
-        return Err(refused(fault, hook, reason));
-    }
-    Ok(answer)
+/// Who was asked.
+#[derive(Clone, Copy)]
+enum Hook {
+    ClientHello,
+    ClientCertificate,
+    BackendCertificate,
+    Route,
 }
 
-/// The log gets the hook's reason; the client none of it.
-fn refused(fault: FaultSide, hook: &str, reason: &str) -> Ending {
-    Ending::by(
-        fault,
-        CloseReason::HookRefused,
-        format!("refused by the {hook} hook: {reason}"),
-    )
-    .telling(
-        SqlState::InvalidAuthorization,
-        "connection not permitted",
-        Some("A rule of the proxy in front of the server refused it; its log tells which."),
-    )
+/// Said of an answer to another question. Whoever gave it meant something, and it was not "go on".
+const OUT_OF_PLACE: &str = "its answer has no meaning here";
+
+impl Hook {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ClientHello => "onClientHello",
+            Self::ClientCertificate => "onClientCertificate",
+            Self::BackendCertificate => "onBackendCertificate",
+            Self::Route => "route",
+        }
+    }
+
+    /// Of a question that knows yes and no.
+    fn accepted(self, answer: Answer) -> Result<(), Ending> {
+        match answer {
+            Answer::Accept => Ok(()),
+            Answer::Refuse(reason) => Err(self.refused(&reason)),
+            Answer::Backend(_) | Answer::Identity { .. } => Err(self.refused(OUT_OF_PLACE)),
+        }
+    }
+
+    /// The log gets the hook's reason; the client none of it.
+    fn refused(self, reason: &str) -> Ending {
+        let fault = match self {
+            Self::ClientHello | Self::ClientCertificate | Self::Route => FaultSide::Client,
+            Self::BackendCertificate => FaultSide::Backend,
+        };
+        let message = format!("refused by the {} hook: {reason}", self.name());
+        Ending::by(fault, CloseReason::HookRefused, message).telling(
+            SqlState::InvalidAuthorization,
+            "connection not permitted",
+            Some("A rule of the proxy in front of the server refused it; its log tells which."),
+        )
+    }
 }
 
 /// The route hook's fault.
 pub(crate) fn no_backend_named(name: &str) -> Ending {
     let reason = format!("it named \"{name}\", which is none of proxy.backends");
-    refused(FaultSide::Proxy, "route", &reason)
+    Ending {
+        fault: Some(FaultSide::Proxy),
+        ..Hook::Route.refused(&reason)
+    }
 }
 
-fn certificate(tls: &TlsSummary) -> Option<PeerCertificate> {
-    let der = tls.peer_certificate.clone()?;
+/// What the peer showed. A certificate that passed TLS but can't be told to the hook is not passed over.
+fn certificate(tls: Option<&TlsSummary>, hook: Hook) -> Result<Option<PeerCertificate>, Ending> {
+    let Some(der) = tls.and_then(|tls| tls.peer_certificate.clone()) else {
+        return Ok(None);
+    };
+    let leaf = tls.and_then(TlsSummary::peer_leaf);
     let LeafInfo {
         subject,
         issuer,
@@ -219,8 +266,8 @@ fn certificate(tls: &TlsSummary) -> Option<PeerCertificate> {
         not_after,
         sha256,
         ..
-    } = tls.peer_leaf()?;
-    Some(PeerCertificate {
+    } = leaf.ok_or_else(|| hook.refused("it was not asked: the certificate can't be read"))?;
+    Ok(Some(PeerCertificate {
         subject,
         issuer,
         sans,
@@ -228,5 +275,5 @@ fn certificate(tls: &TlsSummary) -> Option<PeerCertificate> {
         not_after,
         sha256,
         der,
-    })
+    }))
 }

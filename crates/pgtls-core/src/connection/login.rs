@@ -190,7 +190,10 @@ async fn answer(
 ) -> Result<Answered, Ending> {
     journal.note(|report| report.phase = Phase::Route);
     let request = unless(signals, read_request(&client.peer, context.scratch)).await?;
-    unless(signals, about_client(client, context, journal)).await?;
+    // Clients send CancelRequests without TLS whatever they connect with: nobody could be asked about those.
+    if client.tls.is_some() || matches!(request, Request::Startup(_)) {
+        unless(signals, about_client(client, context, journal)).await?;
+    }
     let startup = match request {
         Request::Cancel {
             process_id,

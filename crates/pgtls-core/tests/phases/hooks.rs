@@ -1,11 +1,15 @@
 //! Questions in the middle of a connection: when each is asked, and what becomes of its answer.
 
 use std::io;
+use std::sync::Arc;
 
 use pgtls_core::{
     Answer, CloseReason, DataPlaneOptions, Event, FaultSide, HookSet, Phase, Question,
 };
-use pgtls_testkit::{CertificateSpec, Ending, FakeBackend, StepwiseTls, TlsClient, messages};
+use pgtls_testkit::{
+    CertificateSpec, EncryptionAnswer, Ending, FakeBackend, Issued, StepwiseTls, TlsClient,
+    messages, server_config,
+};
 use pgtls_tls::options::ClientCertificate;
 use pgtls_wire::encode_cancel_request;
 
@@ -356,5 +360,151 @@ async fn a_client_that_leaves_while_a_hook_thinks_is_forgotten_by_its_deadline()
         Ending::Fin | Ending::CloseNotify
     ));
     stage.report(id).await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_hello_that_cannot_be_asked_about_gets_no_session() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    // A connection would let this warning pass; the reader of the ClientHello doesn't.
+    let warning = [21, 3, 1, 0, 2, 1, 90];
+    let client = stage.arrive(Arrival::default().with_prefix(&warning)).await;
+    let id = client.id;
+    let shaken = client.frontend.start_tls(&pki.client()).await;
+    assert!(shaken.is_err());
+    stage
+        .ended(
+            id,
+            CloseReason::ClientTlsHandshakeFailed,
+            Phase::ClientHandshake,
+        )
+        .await;
+    assert_eq!(stage.questions(), []);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_hello_of_tiny_records_is_asked_about_or_gets_no_session() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let names: Vec<String> = (0..1500).map(|number| format!("{number:0>40}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut session = StepwiseTls::new(&pki.client().with_alpn(&names));
+    let hello = session.outgoing();
+    let mut client = stage.arrive(Arrival::default()).await;
+    let id = client.id;
+    for byte in hello.chunks(16_389).flat_map(|record| &record[5..]) {
+        if client
+            .frontend
+            .send(&[22, 3, 1, 0, 1, *byte])
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    let report = stage.report(id).await;
+    assert_eq!(report.reason, CloseReason::ClientTlsHandshakeFailed);
+    assert_eq!(stage.questions(), []);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_without_tls_is_asked_about_and_has_no_certificate() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_certificate: true,
+        client_hello: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let mut client = stage.arrive(Arrival::plain()).await;
+    client.frontend.startup(&STARTUP).await.unwrap();
+    let asked = stage
+        .answer(0, Answer::Refuse("no certificate".to_owned()))
+        .await;
+    assert!(matches!(
+        asked,
+        Question::ClientCertificate {
+            certificate: None,
+            ..
+        }
+    ));
+    assert_eq!(client.fatal().await.sqlstate, "28000");
+    stage
+        .ended(client.id, CloseReason::HookRefused, Phase::Route)
+        .await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_another_question_refuses() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_certificate: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    stage
+        .answer(0, Answer::Backend("somewhere".to_owned()))
+        .await;
+    assert_eq!(client.fatal().await.sqlstate, "28000");
+    stage
+        .ended(client.id, CloseReason::HookRefused, Phase::Route)
+        .await;
+    stage.finish().await;
+}
+
+/// A certificate with dates that webpki, which is not asked about them, doesn't mind, and nobody can read.
+fn of_month_13(mut issued: Issued) -> Issued {
+    let mut der = issued.cert_der.to_vec();
+    for index in 0..der.len() - 8 {
+        match der[index..index + 2] {
+            // UTCTime, YYMM…
+            [0x17, 0x0d] => der[index + 4..index + 6].copy_from_slice(b"13"),
+            // GeneralizedTime, YYYYMM…
+            [0x18, 0x0f] => der[index + 6..index + 8].copy_from_slice(b"13"),
+            _ => {}
+        }
+    }
+    issued.cert_der = der.into();
+    issued
+}
+
+#[tokio::test]
+async fn a_backend_whose_certificate_cannot_be_read_is_refused_unasked() {
+    let pki = Pki::new();
+    let odd = of_month_13(pki.ca.issue(&CertificateSpec::localhost()));
+    let backend = FakeBackend::builder()
+        .encryption(EncryptionAnswer::Accept(Arc::new(server_config(&odd))))
+        .listen()
+        .await;
+    let hooks = HookSet {
+        backend_certificate: true,
+        ..NONE
+    };
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    assert_eq!(client.fatal().await.sqlstate, "28000");
+    let report = stage
+        .ended(client.id, CloseReason::HookRefused, Phase::Authenticate)
+        .await;
+    assert!(report.message.unwrap().contains("can't be read"));
+    assert_eq!(stage.questions(), []);
+    assert!(backend.records()[0].startup_packet.is_none());
     stage.finish().await;
 }
