@@ -42,6 +42,7 @@ mod pem_file;
 pub mod policy;
 mod policy_hash;
 pub mod refusal;
+pub mod regular_file;
 pub mod resumption_state;
 mod revocation;
 mod revocation_error;
