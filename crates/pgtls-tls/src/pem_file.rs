@@ -1,6 +1,6 @@
 //! Reading PEM files: certificate chains and private keys, with `PostgreSQL`'s rule on who may read a key.
 //!
-//! May import error only. Nothing here judges a certificate's content.
+//! May import error and `regular_file` only. Nothing here judges a certificate's content.
 
 use std::fs::Metadata;
 use std::io::Read;

@@ -24,7 +24,7 @@ impl From<OpenError> for io::Error {
     }
 }
 
-/// Opens a file and looks at it in that order, so that the file judged is the file read.
+/// Opens a file to read; the metadata are those of what was opened, so that the file judged is the file read.
 pub fn open_regular(path: &Path) -> Result<(File, Metadata), OpenError> {
     // Looked at before it is opened as well: opening a FIFO would wait for its writer.
     if !path.metadata()?.is_file() {
