@@ -325,3 +325,8 @@ fn side_word(side: core::TlsSide) -> String {
 pub(crate) fn number(value: u64) -> f64 {
     value as f64
 }
+
+/// Seconds since 1970; what was before that is as long ago as any.
+pub(crate) fn seconds(unix: i64) -> f64 {
+    number(u64::try_from(unix).unwrap_or(0))
+}

@@ -9,7 +9,7 @@ use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::inspect as tls;
 use pgtls_tls::options::{BackendTlsOptions, ListenerTlsOptions};
 
-use crate::events::number;
+use crate::events::seconds;
 use crate::options::DataPlaneOptions;
 
 /// What is wrong with a configuration, and whom its certificates name.
@@ -288,9 +288,4 @@ fn problem(route_id: u32, error: &TlsConfigError) -> InspectionProblem {
         code: error.code().to_owned(),
         message: error.to_string(),
     }
-}
-
-/// Seconds since 1970; certificates from before that are as expired as any.
-fn seconds(unix: i64) -> f64 {
-    number(u64::try_from(unix).unwrap_or(0))
 }

@@ -3,7 +3,7 @@
 use napi_derive::napi;
 use pgtls_core as core;
 
-use crate::events::{DataPlaneEvent, number};
+use crate::events::{DataPlaneEvent, number, seconds};
 
 /// Which questions connections ask.
 #[napi(object, use_nullable = true)]
@@ -167,9 +167,4 @@ impl From<core::PeerCertificate> for PeerCertificate {
             sha256: certificate.sha256,
         }
     }
-}
-
-/// Seconds since 1970; what was before that is as long ago as any.
-fn seconds(unix: i64) -> f64 {
-    number(u64::try_from(unix).unwrap_or(0))
 }

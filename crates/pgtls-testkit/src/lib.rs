@@ -47,7 +47,7 @@ pub use encrypted_key::KeyEncryption;
 pub use fake_backend::{BackendAddress, FakeBackend, FakeBackendBuilder};
 pub use flood::Flood;
 pub use frontend::{CopyOut, Frontend, OwnedMessage};
-pub use ocsp::{OcspAnswer, OcspStatus};
+pub use ocsp::{OcspAnswer, OcspHash, OcspStatus};
 pub use postgres_connector::PostgresConnector;
 pub use server_role::ServerRole;
 pub use session_record::{CancelSeen, SessionRecord, TlsSeen};

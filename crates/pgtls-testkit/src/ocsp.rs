@@ -1,6 +1,6 @@
 //! `OcspAnswer`: what an authority's OCSP responder (RFC 6960) says about a certificate, signed by the authority itself.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512, digest};
 use rcgen::SigningKey;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -11,6 +11,8 @@ use crate::der::{element, generalized_time, octets, oid, sequence};
 const BASIC_RESPONSE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
 const SHA1_OID: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
 const SHA256_OID: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+const SHA384_OID: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02];
+const SHA512_OID: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03];
 const ECDSA_WITH_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 
 /// What a responder says about a certificate.
@@ -24,6 +26,33 @@ pub enum OcspStatus {
     Unknown,
 }
 
+/// The hash that names the issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OcspHash {
+    /// What nearly all responders use.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl OcspHash {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
+
+    const fn algorithm(self) -> (&'static Algorithm, &'static [u8]) {
+        match self {
+            Self::Sha1 => (&SHA1_FOR_LEGACY_USE_ONLY, SHA1_OID),
+            Self::Sha256 => (&SHA256, SHA256_OID),
+            Self::Sha384 => (&SHA384, SHA384_OID),
+            Self::Sha512 => (&SHA512, SHA512_OID),
+        }
+    }
+}
+
 /// An answer; the times are seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OcspAnswer {
@@ -33,8 +62,10 @@ pub struct OcspAnswer {
     pub this_update_seconds: i64,
     /// Until when; none leaves it out.
     pub next_update_seconds: Option<i64>,
-    /// Whether the certificate is named by SHA-256 instead of SHA-1.
-    pub by_sha256: bool,
+    /// How the certificate's issuer is named.
+    pub hash: OcspHash,
+    /// Whether a needless zero stands in front of the serial number.
+    pub has_padded_serial: bool,
 }
 
 impl OcspAnswer {
@@ -46,7 +77,8 @@ impl OcspAnswer {
             status,
             this_update_seconds: now - 60,
             next_update_seconds: Some(now + 3600),
-            by_sha256: false,
+            hash: OcspHash::Sha1,
+            has_padded_serial: false,
         }
     }
 
@@ -78,17 +110,14 @@ impl OcspAnswer {
     }
 
     fn single_response(&self, leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Vec<u8> {
-        let (algorithm, name) = if self.by_sha256 {
-            (&SHA256, SHA256_OID)
-        } else {
-            (&SHA1_FOR_LEGACY_USE_ONLY, SHA1_OID)
-        };
+        let (algorithm, name) = self.hash.algorithm();
+        let padding: &[u8] = if self.has_padded_serial { &[0] } else { &[] };
         let hash = |bytes: &[u8]| octets(digest(algorithm, bytes).as_ref());
         let id = sequence(&[
             &sequence(&[&oid(name), &[0x05, 0x00]]),
             &hash(issuer.subject().as_raw()),
             &hash(&issuer.public_key().subject_public_key.data),
-            &element(0x02, &[leaf.raw_serial()]),
+            &element(0x02, &[padding, leaf.raw_serial()]),
         ]);
         let status = match self.status {
             OcspStatus::Good => element(0x80, &[]),

@@ -15,6 +15,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::{Validity, X509Certificate};
 
 use crate::config_key as keys;
+use crate::date::unix_seconds;
 use crate::error::TlsConfigError;
 use crate::leaf::parse;
 use crate::pem_file::read_certificates;
@@ -126,7 +127,7 @@ impl Roots {
 
     /// The store of those whose dates hold.
     pub(crate) fn store_at(&self, now: UnixTime) -> Arc<RootCertStore> {
-        self.current_store(seconds(now))
+        self.current_store(unix_seconds(now))
             .unwrap_or_else(|| Arc::clone(&self.store))
     }
 
@@ -170,7 +171,7 @@ impl Roots {
         chain
             .verify(&self.store)
             .map_err(|error| explain(error, leaf))?;
-        match self.current_store(seconds(now)) {
+        match self.current_store(unix_seconds(now)) {
             None => Ok(()),
             // The chain holds, but only through a root whose own dates don't.
             Some(store) => chain
@@ -202,7 +203,7 @@ impl Roots {
         let current = self
             .certificates
             .iter()
-            .filter(|root| root.is_current(seconds(now)));
+            .filter(|root| root.is_current(unix_seconds(now)));
         current
             .filter_map(|root| parse(&root.der).ok())
             .any(|root| version_one::is_signed_by(&leaf, &root, algorithms))
@@ -325,23 +326,19 @@ fn check_dates(validity: &Validity, now: UnixTime) -> Result<(), CertificateErro
         validity.not_before.timestamp(),
         validity.not_after.timestamp(),
     );
-    if seconds(now) < not_before {
+    if unix_seconds(now) < not_before {
         return Err(CertificateError::NotValidYetContext {
             time: now,
             not_before: unix_time(not_before),
         });
     }
-    if seconds(now) > not_after {
+    if unix_seconds(now) > not_after {
         return Err(CertificateError::ExpiredContext {
             time: now,
             not_after: unix_time(not_after),
         });
     }
     Ok(())
-}
-
-fn seconds(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn unix_time(seconds: i64) -> UnixTime {

@@ -1,4 +1,11 @@
-//! [`rfc3339`]: a moment as people write it, in UTC.
+//! [`rfc3339`]: a moment as people write it, in UTC; [`unix_seconds`]: one as certificates' dates are compared with it.
+
+use rustls_pki_types::UnixTime;
+
+/// As a signed number.
+pub(crate) fn unix_seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
 
 /// Unix seconds as `2026-01-31T12:00:00Z`.
 pub(crate) fn rfc3339(unix_seconds: i64) -> String {

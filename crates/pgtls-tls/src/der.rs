@@ -1,17 +1,20 @@
 //! [`Reader`]: the few pieces of DER (X.690) that x509-parser doesn't read for us, without copies.
 //!
-//! Total: any input gives an element or `None`; nothing is allocated. Pure.
+//! Some of it comes from the network. Total: any input gives an element or `None`; nothing is allocated. Pure.
 
 /// A universal or context-specific tag, as its first byte.
 pub(crate) mod tag {
     pub(crate) const INTEGER: u8 = 0x02;
+    pub(crate) const BIT_STRING: u8 = 0x03;
     pub(crate) const OCTET_STRING: u8 = 0x04;
     pub(crate) const OID: u8 = 0x06;
     pub(crate) const ENUMERATED: u8 = 0x0a;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
-    /// `[0]`, constructed.
+    /// `[0]`, constructed; `[1]` and `[2]` follow.
     pub(crate) const CONTEXT_0: u8 = 0xa0;
+    pub(crate) const CONTEXT_1: u8 = 0xa1;
+    pub(crate) const CONTEXT_2: u8 = 0xa2;
 }
 
 /// One element.
@@ -43,6 +46,11 @@ impl<'a> Reader<'a> {
         reader.rest.is_empty().then_some(Self::new(body))
     }
 
+    /// Whether nothing is left.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next element, whatever it is; `None` at the end, and at what isn't DER.
     pub(crate) fn next(&mut self) -> Option<Element<'a>> {
         let (&tag, behind) = self.rest.split_first()?;
@@ -57,17 +65,30 @@ impl<'a> Reader<'a> {
         Some(Element { tag, body, whole })
     }
 
-    /// The content of the next element if it has this tag; otherwise nothing is taken.
-    pub(crate) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+    /// The next element if it has this tag; otherwise nothing is taken.
+    pub(crate) fn element(&mut self, tag: u8) -> Option<Element<'a>> {
         let mut ahead = *self;
         let element = ahead.next().filter(|element| element.tag == tag)?;
         *self = ahead;
-        Some(element.body)
+        Some(element)
+    }
+
+    /// The content of the next element if it has this tag; otherwise nothing is taken.
+    pub(crate) fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+        self.element(tag).map(|element| element.body)
     }
 
     /// The content of the next element, a sequence.
     pub(crate) fn sequence(&mut self) -> Option<Self> {
         self.take(tag::SEQUENCE).map(Self::new)
+    }
+
+    /// A BIT STRING of whole bytes.
+    pub(crate) fn whole_bytes(&mut self) -> Option<&'a [u8]> {
+        match self.take(tag::BIT_STRING)? {
+            [0, bytes @ ..] => Some(bytes),
+            _ => None,
+        }
     }
 
     /// An INTEGER that is not negative and fits.
@@ -141,6 +162,27 @@ mod tests {
         ] {
             assert_eq!(Reader::new(broken).next(), None, "{broken:02x?}");
         }
+    }
+
+    #[test]
+    fn bit_strings_that_end_within_a_byte_are_refused() {
+        let whole_bytes = |bytes: &[u8]| Reader::new(bytes).whole_bytes().map(<[u8]>::to_vec);
+        assert_eq!(whole_bytes(&[0x03, 0x02, 0x00, 0xfe]), Some(vec![0xfe]));
+        assert_eq!(whole_bytes(&[0x03, 0x01, 0x00]), Some(Vec::new()));
+        assert_eq!(whole_bytes(&[0x03, 0x02, 0x01, 0xfe]), None);
+        assert_eq!(whole_bytes(&[0x03, 0x00]), None);
+        assert_eq!(whole_bytes(&[0x04, 0x01, 0x00]), None);
+    }
+
+    #[test]
+    fn a_reader_is_empty_once_all_is_taken() {
+        let mut reader = Reader::new(&[0x02, 0x01, 0x07]);
+        assert!(!reader.is_empty());
+        assert_eq!(reader.element(tag::OCTET_STRING), None);
+        assert!(!reader.is_empty(), "what has another tag is left");
+        let element = reader.element(tag::INTEGER).unwrap();
+        assert_eq!(element.whole, [0x02, 0x01, 0x07]);
+        assert!(reader.is_empty());
     }
 
     #[test]

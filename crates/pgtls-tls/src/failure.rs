@@ -223,7 +223,7 @@ mod tests {
             (
                 Why::NullCompressionRequired,
                 "peer_incompatible",
-                "handshake_failure",
+                "illegal_parameter",
             ),
         ];
         for (error, reason, alert) in table {

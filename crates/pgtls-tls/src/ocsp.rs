@@ -1,25 +1,40 @@
-//! [`OcspResponse`]: an OCSP response (RFC 6960) as a server staples it, and whether it says that a certificate is revoked.
+//! [`OcspResponse`]: an OCSP response (RFC 6960), read; one of our own is stapled ([`crate::staple`]), a backend's is heeded
+//! (`stapled_revocation.rs`).
 //!
-//! Invariant: nothing a response says counts before its signature was verified, by the key of the certificate's issuer or by
-//! a responder whom that issuer certified for OCSP signing. Bytes come from the network: whatever is malformed is an error.
+//! Bytes come from the network or from a file: whatever is malformed is an error. Signatures are not verified here. Pure.
 
 use aws_lc_rs::digest;
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
-use webpki::RawPublicKeyEntity;
+use rustls_pki_types::CertificateDer;
+use x509_parser::asn1_rs::GeneralizedTime;
 use x509_parser::certificate::X509Certificate;
 
-use crate::leaf::parse;
-use crate::ocsp_der::{Reader, Unreadable};
+use crate::der::{Reader, tag, without_leading_zeros};
 
 /// How far apart clocks may be.
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
+/// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
 const BASIC_RESPONSE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1];
 const SHA1: &[u8] = &[0x2b, 0x0e, 3, 2, 0x1a];
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
 const SHA384: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
 const SHA512: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3];
+
+/// CertStatus: `[0] IMPLICIT NULL`, `[1] IMPLICIT RevokedInfo`, `[2] IMPLICIT NULL`.
+const GOOD: u8 = 0x80;
+const REVOKED: u8 = 0xa1;
+const UNKNOWN: u8 = 0x82;
+
+/// Why bytes are no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OcspError {
+    /// They are no basic OCSP response in DER.
+    #[error("not a basic OCSP response in DER")]
+    Malformed,
+    /// The responder had no answer.
+    #[error("an OCSP response without an answer (responseStatus {0})")]
+    Unsuccessful(u8),
+}
 
 /// A successful basic response; its signature has not been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +47,9 @@ pub struct OcspResponse {
     pub responses: Vec<SingleResponse>,
     /// Certificates that came along, the responder's among them if it is not the issuer itself.
     pub certificates: Vec<CertificateDer<'static>>,
-    signed: Vec<u8>,
-    signature: Vec<u8>,
+    /// The bytes that are signed: the ResponseData, DER.
+    pub(crate) signed: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
 }
 
 /// Who signed a response.
@@ -67,7 +83,7 @@ pub struct CertId {
     pub issuer_name_hash: Vec<u8>,
     /// Of the issuer's public key.
     pub issuer_key_hash: Vec<u8>,
-    /// The serial number's content bytes.
+    /// The serial number's content bytes, as they were written.
     pub serial: Vec<u8>,
 }
 
@@ -100,180 +116,116 @@ pub enum CertStatus {
     Unknown,
 }
 
+impl CertStatus {
+    /// RFC 6960's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Revoked { .. } => "revoked",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl OcspResponse {
-    /// Reads a response. One that tells of an error of the responder is [`Unreadable`], too.
-    pub fn parse(der: &[u8]) -> Result<Self, Unreadable> {
-        let response = Reader::only(der)?.sequence()?;
-        response.end()?;
-        let mut response = response.content();
-        if response.enumerated()? != [0] {
-            return Err(Unreadable("the responder reports an error"));
+    /// Reads a response that answers.
+    pub fn parse(der: &[u8]) -> Result<Self, OcspError> {
+        let mut response = Reader::only(der, tag::SEQUENCE).ok_or(OcspError::Malformed)?;
+        match response.take(tag::ENUMERATED) {
+            Some([0]) => Self::read(response).ok_or(OcspError::Malformed),
+            Some([status]) => Err(OcspError::Unsuccessful(*status)),
+            _ => Err(OcspError::Malformed),
         }
-        let mut bytes = response.context(0)?.single()?.expect_sequence()?;
-        if bytes.object_identifier()? != BASIC_RESPONSE {
-            return Err(Unreadable("not a basic response"));
-        }
-        Self::parse_basic(bytes.octet_string()?)
     }
 
-    fn parse_basic(der: &[u8]) -> Result<Self, Unreadable> {
-        let basic = Reader::only(der)?.sequence()?;
-        basic.end()?;
-        let mut basic = basic.content();
-        let data = basic.sequence()?;
+    /// From the responseBytes on.
+    fn read(mut response: Reader<'_>) -> Option<Self> {
+        let mut bytes = Reader::only(response.take(tag::CONTEXT_0)?, tag::SEQUENCE)?;
+        if bytes.take(tag::OID)? != BASIC_RESPONSE {
+            return None;
+        }
+        let mut basic = Reader::only(bytes.take(tag::OCTET_STRING)?, tag::SEQUENCE)?;
+        let data = basic.element(tag::SEQUENCE)?;
+        // signatureAlgorithm: the key says which it can be.
         basic.sequence()?;
-        let signature = basic.bit_string()?.to_vec();
-        let mut certificates = Vec::new();
-        if let Some(tagged) = basic.optional_context(0)? {
-            let mut list = tagged.single()?.expect_sequence()?;
-            while !list.is_empty() {
-                certificates.push(CertificateDer::from(list.sequence()?.raw.to_vec()));
-            }
-        }
-        let signed = data.raw.to_vec();
-        let mut data = data.content();
-        data.optional_context(0)?;
-        let responder = match data.optional_context(1)? {
-            Some(name) => ResponderId::ByName(name.content.to_vec()),
-            None => ResponderId::ByKey(data.context(2)?.content().octet_string()?.to_vec()),
+        let signature = basic.whole_bytes()?.to_vec();
+        let certificates = match basic.take(tag::CONTEXT_0) {
+            None => Vec::new(),
+            Some(list) => read_certificates(list)?,
         };
-        let produced_at = data.time()?;
-        let mut list = data.sequence()?.content();
-        let mut responses = Vec::new();
-        while !list.is_empty() {
-            responses.push(SingleResponse::read(list.sequence()?.content())?);
-        }
-        Ok(Self {
-            responder,
-            produced_at,
-            responses,
+        let signed = data.whole.to_vec();
+        let mut data = Reader::new(data.body);
+        let _version = data.take(tag::CONTEXT_0);
+        Some(Self {
+            responder: ResponderId::read(&mut data)?,
+            produced_at: read_time(&mut data)?,
+            responses: read_responses(data.sequence()?)?,
             certificates,
             signed,
             signature,
         })
     }
-
-    /// What is said of `leaf`, issued by `issuer`; none when nothing is, when it is stale or from the future at `now`, or
-    /// when nobody signed it who may.
-    #[must_use]
-    pub fn status_of(
-        &self,
-        leaf: &CertificateDer<'_>,
-        issuer: &CertificateDer<'_>,
-        now: UnixTime,
-        algorithms: &WebPkiSupportedAlgorithms,
-    ) -> Option<CertStatus> {
-        let (leaf, issuer) = (parse(leaf).ok()?, parse(issuer).ok()?);
-        let now = i64::try_from(now.as_secs()).ok()?;
-        let single = self
-            .responses
-            .iter()
-            .find(|single| single.cert_id.names(&leaf, &issuer) && single.is_current(now))?;
-        self.is_signed_for(&issuer, now, algorithms)
-            .then_some(single.status)
-    }
-
-    /// Whether the issuer signed it, or a responder of the issuer's.
-    fn is_signed_for(
-        &self,
-        issuer: &X509Certificate<'_>,
-        now: i64,
-        algorithms: &WebPkiSupportedAlgorithms,
-    ) -> bool {
-        let signed_by = |certificate: &X509Certificate<'_>| {
-            let key = certificate.public_key().raw;
-            is_signature(key, &self.signed, &self.signature, algorithms)
-        };
-        let mut responders = self.certificates.iter().filter_map(|der| parse(der).ok());
-        signed_by(issuer)
-            || responders.any(|responder| {
-                is_responder(&responder, issuer, now, algorithms) && signed_by(&responder)
-            })
-    }
 }
 
-/// Whether a staple says, in a way that counts, that `leaf` is revoked; `issuers` are all certificates that may be its issuer's.
-///
-/// A staple that is malformed, stale, about another certificate or not properly signed is as good as none, as for libpq. A peer
-/// that makes up an issuer gets nothing from it but its own refusal.
-pub(crate) fn revocation_time(
-    staple: &[u8],
-    leaf: &CertificateDer<'_>,
-    issuers: &[&CertificateDer<'_>],
-    now: UnixTime,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Option<i64> {
-    if staple.is_empty() {
-        return None;
+fn read_certificates(list: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let mut list = Reader::only(list, tag::SEQUENCE)?;
+    let mut certificates = Vec::new();
+    while !list.is_empty() {
+        let certificate = list.element(tag::SEQUENCE)?;
+        certificates.push(CertificateDer::from(certificate.whole.to_vec()));
     }
-    let response = OcspResponse::parse(staple).ok()?;
-    let mut statuses = issuers
-        .iter()
-        .filter_map(|issuer| response.status_of(leaf, issuer, now, algorithms));
-    statuses.find_map(|status| match status {
-        CertStatus::Revoked { at } => Some(at),
-        CertStatus::Good | CertStatus::Unknown => None,
-    })
+    Some(certificates)
 }
 
-/// RFC 6960 section 4.2.2.2: certified by the issuer itself, for OCSP signing, and within its dates.
-fn is_responder(
-    responder: &X509Certificate<'_>,
-    issuer: &X509Certificate<'_>,
-    now: i64,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> bool {
-    let validity = responder.validity();
-    let is_current =
-        validity.not_before.timestamp() <= now && now <= validity.not_after.timestamp();
-    let may_sign =
-        matches!(responder.extended_key_usage(), Ok(Some(usage)) if usage.value.ocsp_signing);
-    is_current
-        && may_sign
-        && responder.issuer().as_raw() == issuer.subject().as_raw()
-        && is_signature(
-            issuer.public_key().raw,
-            responder.tbs_certificate.as_ref(),
-            responder.signature_value.data.as_ref(),
-            algorithms,
-        )
+/// One at least: an answer about nothing is none.
+fn read_responses(mut list: Reader<'_>) -> Option<Vec<SingleResponse>> {
+    let mut responses = vec![SingleResponse::read(list.sequence()?)?];
+    while !list.is_empty() {
+        responses.push(SingleResponse::read(list.sequence()?)?);
+    }
+    Some(responses)
 }
 
-/// Whether `signature` is one of the key's over `message`. Each algorithm refuses a key that isn't its own, and all of them
-/// are strong: the one that fits decides.
-fn is_signature(
-    key: &[u8],
-    message: &[u8],
-    signature: &[u8],
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> bool {
-    let key = SubjectPublicKeyInfoDer::from(key);
-    let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
-        return false;
-    };
-    let mut all = algorithms.all.iter();
-    all.any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+/// A GeneralizedTime in Unix seconds.
+fn read_time(reader: &mut Reader<'_>) -> Option<i64> {
+    let time = GeneralizedTime::from_bytes(reader.take(tag::GENERALIZED_TIME)?).ok()?;
+    Some(time.utc_datetime().ok()?.unix_timestamp())
+}
+
+/// Whether what is said from `this_update` on holds at `now`, both Unix seconds, as far as clocks can be trusted.
+pub(crate) const fn has_begun(this_update: i64, now: i64) -> bool {
+    this_update <= now.saturating_add(CLOCK_SKEW_SECONDS)
+}
+
+impl ResponderId {
+    fn read(data: &mut Reader<'_>) -> Option<Self> {
+        if let Some(name) = data.take(tag::CONTEXT_1) {
+            return Some(Self::ByName(name.to_vec()));
+        }
+        let mut hash = Reader::new(data.take(tag::CONTEXT_2)?);
+        Some(Self::ByKey(hash.take(tag::OCTET_STRING)?.to_vec()))
+    }
 }
 
 impl SingleResponse {
-    fn read(mut reader: Reader<'_>) -> Result<Self, Unreadable> {
-        let cert_id = CertId::read(reader.sequence()?.content())?;
-        let status = if reader.optional_context(0)?.is_some() {
-            CertStatus::Good
-        } else if let Some(info) = reader.optional_context(1)? {
-            CertStatus::Revoked {
-                at: info.content().time()?,
-            }
-        } else {
-            reader.context(2)?;
-            CertStatus::Unknown
+    fn read(mut reader: Reader<'_>) -> Option<Self> {
+        let cert_id = CertId::read(reader.sequence()?)?;
+        let status = reader.next()?;
+        let status = match status.tag {
+            GOOD => CertStatus::Good,
+            REVOKED => CertStatus::Revoked {
+                at: read_time(&mut Reader::new(status.body))?,
+            },
+            UNKNOWN => CertStatus::Unknown,
+            _ => return None,
         };
-        let this_update = reader.time()?;
-        let next_update = match reader.optional_context(0)? {
-            Some(tagged) => Some(tagged.content().time()?),
+        let this_update = read_time(&mut reader)?;
+        let next_update = match reader.take(tag::CONTEXT_0) {
             None => None,
+            Some(next) => Some(read_time(&mut Reader::new(next))?),
         };
-        Ok(Self {
+        Some(Self {
             cert_id,
             status,
             this_update,
@@ -284,7 +236,7 @@ impl SingleResponse {
     /// Whether it holds at `now`, give or take the difference of two clocks.
     #[must_use]
     pub fn is_current(&self, now: i64) -> bool {
-        self.this_update <= now.saturating_add(CLOCK_SKEW_SECONDS)
+        has_begun(self.this_update, now)
             && self
                 .next_update
                 .is_none_or(|next| now <= next.saturating_add(CLOCK_SKEW_SECONDS))
@@ -292,29 +244,32 @@ impl SingleResponse {
 }
 
 impl CertId {
-    fn read(mut reader: Reader<'_>) -> Result<Self, Unreadable> {
-        let algorithm = reader.sequence()?.content().object_identifier()?;
-        Ok(Self {
+    fn read(mut reader: Reader<'_>) -> Option<Self> {
+        let algorithm = reader.sequence()?.take(tag::OID)?;
+        Some(Self {
             hash_algorithm: HashAlgorithm::of(algorithm),
-            issuer_name_hash: reader.octet_string()?.to_vec(),
-            issuer_key_hash: reader.octet_string()?.to_vec(),
-            serial: reader.integer()?.to_vec(),
+            issuer_name_hash: reader.take(tag::OCTET_STRING)?.to_vec(),
+            issuer_key_hash: reader.take(tag::OCTET_STRING)?.to_vec(),
+            serial: reader.take(tag::INTEGER)?.to_vec(),
         })
     }
 
-    fn names(&self, leaf: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
-        let is_hash = |hash: &[u8], of: &[u8]| {
-            self.hash_algorithm
-                .digest(of)
-                .is_some_and(|digest| digest.as_ref() == hash)
-        };
-        self.serial == leaf.raw_serial()
-            && leaf.issuer().as_raw() == issuer.subject().as_raw()
-            && is_hash(&self.issuer_name_hash, issuer.subject().as_raw())
-            && is_hash(
-                &self.issuer_key_hash,
-                &issuer.public_key().subject_public_key.data,
-            )
+    /// Whether it has the serial number of `leaf`, however that is spelled, and the name of its issuer. Another authority
+    /// may have the same name: [`Self::names_key_of`] tells.
+    pub(crate) fn names(&self, leaf: &X509Certificate<'_>) -> bool {
+        without_leading_zeros(&self.serial) == without_leading_zeros(leaf.raw_serial())
+            && self.is_hash(&self.issuer_name_hash, leaf.issuer().as_raw())
+    }
+
+    /// Whether it has the public key of `issuer`.
+    pub(crate) fn names_key_of(&self, issuer: &X509Certificate<'_>) -> bool {
+        let key = &issuer.public_key().subject_public_key.data;
+        self.is_hash(&self.issuer_key_hash, key)
+    }
+
+    fn is_hash(&self, hash: &[u8], of: &[u8]) -> bool {
+        let digest = self.hash_algorithm.digest(of);
+        digest.is_some_and(|digest| digest.as_ref() == hash)
     }
 }
 
@@ -358,5 +313,29 @@ mod tests {
         ] {
             assert!(OcspResponse::parse(bytes).is_err(), "{bytes:02x?}");
         }
+    }
+
+    #[test]
+    fn a_responder_without_an_answer_is_told_from_garbage() {
+        let parsed = |status: u8| OcspResponse::parse(&[0x30, 0x03, 0x0a, 0x01, status]);
+        assert_eq!(parsed(0), Err(OcspError::Malformed), "no answer in it");
+        for status in [1, 2, 3, 5, 6] {
+            assert_eq!(parsed(status), Err(OcspError::Unsuccessful(status)));
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_not_known_names_nobody() {
+        for (oid, known) in [(SHA1, true), (SHA512, true), (BASIC_RESPONSE, false)] {
+            let digest = HashAlgorithm::of(oid).digest(b"a name");
+            assert_eq!(digest.is_some(), known, "{oid:02x?}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_minutes() {
+        assert!(has_begun(1300, 1000));
+        assert!(!has_begun(1301, 1000));
+        assert!(has_begun(i64::MAX, i64::MAX));
     }
 }

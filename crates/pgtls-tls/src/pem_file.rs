@@ -1,8 +1,8 @@
 //! Reading PEM files: certificate chains and private keys, with `PostgreSQL`'s rule on who may read a key.
 //!
-//! May import error only. Nothing here judges a certificate's content.
+//! May import error and `regular_file` only. Nothing here judges a certificate's content.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use rustls_pki_types::{
 use zeroize::Zeroizing;
 
 use crate::error::{RevocationListError, TlsConfigError};
+use crate::regular_file::{OpenError, forbidden_mode, open_regular};
 
 const ENCRYPTED_LABEL: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
 
@@ -73,7 +74,13 @@ pub(crate) fn read_private_key(
     path: &Path,
 ) -> Result<KeySection, TlsConfigError> {
     let (metadata, text) = read(key, path)?;
-    check_permissions(key, path, &metadata)?;
+    if let Some(mode) = forbidden_mode(&metadata) {
+        return Err(TlsConfigError::KeyPermissions {
+            key,
+            path: path.to_owned(),
+            mode,
+        });
+    }
     if is_encrypted(&text) {
         return read_encrypted(&text)
             .map(KeySection::Encrypted)
@@ -90,22 +97,19 @@ pub(crate) fn read_private_key(
     }
 }
 
-/// Opens, checks and reads in that order on one descriptor, so that the file judged is the file read.
-pub(crate) fn read(key: &'static str, path: &Path) -> Result<(Metadata, Vec<u8>), TlsConfigError> {
+fn read(key: &'static str, path: &Path) -> Result<(Metadata, Vec<u8>), TlsConfigError> {
     let unreadable = |source| TlsConfigError::FileUnreadable {
         key,
         path: path.to_owned(),
         source,
     };
-    // Looked at before it is opened as well: opening a FIFO would wait for its writer.
-    if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(TlsConfigError::NotAFile {
+    let (mut file, metadata) = open_regular(path).map_err(|error| match error {
+        OpenError::Io(source) => unreadable(source),
+        OpenError::NotAFile => TlsConfigError::NotAFile {
             key,
             path: path.to_owned(),
-        });
-    }
-    let mut file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
+        },
+    })?;
     let mut text = Vec::new();
     file.read_to_end(&mut text).map_err(unreadable)?;
     Ok((metadata, text))
@@ -138,66 +142,9 @@ fn read_encrypted(text: &[u8]) -> Result<Option<Vec<u8>>, pem::Error> {
     Ok(Some(key.secret_pkcs8_der().to_vec()))
 }
 
-/// `PostgreSQL`'s rule (libpq-ssl, "Client Certificates"): 0600 or less, or 0640 or less when root owns the file.
-#[cfg(unix)]
-pub(crate) fn check_permissions(
-    key: &'static str,
-    path: &Path,
-    metadata: &Metadata,
-) -> Result<(), TlsConfigError> {
-    use std::os::unix::fs::MetadataExt;
-
-    let mode = metadata.mode() & 0o7777;
-    if permits_strangers(metadata.uid(), mode) {
-        return Err(TlsConfigError::KeyPermissions {
-            key,
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn check_permissions(
-    _: &'static str,
-    _: &Path,
-    _: &Metadata,
-) -> Result<(), TlsConfigError> {
-    Ok(())
-}
-
-#[cfg(unix)]
-const fn permits_strangers(owner: u32, mode: u32) -> bool {
-    let forbidden = if owner == 0 { 0o037 } else { 0o077 };
-    mode & forbidden != 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_of_root_may_be_read_by_its_group_and_by_nobody_else() {
-        for mode in [0o400, 0o600, 0o440, 0o640] {
-            assert!(!permits_strangers(0, mode), "{mode:o}");
-        }
-        for mode in [0o644, 0o660, 0o604, 0o650, 0o641] {
-            assert!(permits_strangers(0, mode), "{mode:o}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_of_another_user_may_be_read_by_that_user_only() {
-        for mode in [0o400, 0o600, 0o700] {
-            assert!(!permits_strangers(1000, mode), "{mode:o}");
-        }
-        for mode in [0o440, 0o640, 0o644, 0o604] {
-            assert!(permits_strangers(1000, mode), "{mode:o}");
-        }
-    }
 
     #[test]
     fn both_ways_to_encrypt_a_key_are_recognised() {

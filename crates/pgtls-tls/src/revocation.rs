@@ -21,7 +21,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
 use crate::chain::{Purpose, Roots};
-use crate::date::rfc3339;
+use crate::date::{rfc3339, unix_seconds};
 use crate::error::{RevocationListError, TlsConfigError};
 use crate::leaf::{parse, sha256_hex};
 use crate::pem_file::read_revocation_lists;
@@ -161,7 +161,7 @@ impl Revocation {
     }
 
     fn expired(&self, next_update: UnixTime) -> String {
-        let seconds = i64::try_from(next_update.as_secs()).unwrap_or(i64::MAX);
+        let seconds = unix_seconds(next_update);
         let issuers: Vec<_> = self
             .infos
             .iter()

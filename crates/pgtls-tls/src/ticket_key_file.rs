@@ -3,14 +3,12 @@
 //! The first key encrypts, all decrypt: a new key goes to the end of every instance's file first, then to its top, and
 //! the old one goes after the life of a ticket. The rule on who may read a private key holds.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config_key as keys;
-use crate::error::TlsConfigError;
-use crate::pem_file::{check_permissions, read};
+use crate::regular_file::{forbidden_mode, open_regular};
 
 /// How long a key of the file is.
 pub(crate) const KEY_BYTES: usize = 64;
@@ -99,33 +97,20 @@ pub(crate) fn read_ticket_keys(path: &Path) -> Result<Vec<FileKey>, TicketKeyErr
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, TicketKeyError> {
-    let key = keys::LISTENER_TICKET_KEYS;
-    let (metadata, text) = read(key, path).map_err(from_config_error)?;
-    let text = Zeroizing::new(text);
-    check_permissions(key, path, &metadata).map_err(from_config_error)?;
-    Ok(text)
-}
-
-/// The same problem in the words of ticket keys.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "reading a file has these problems only"
-)]
-fn from_config_error(error: TlsConfigError) -> TicketKeyError {
-    match error {
-        TlsConfigError::KeyPermissions { path, mode, .. } => TicketKeyError::Exposed { path, mode },
-        TlsConfigError::FileUnreadable { path, source, .. } => {
-            TicketKeyError::Unreadable { path, source }
-        }
-        TlsConfigError::NotAFile { path, .. } => TicketKeyError::Unreadable {
-            path,
-            source: io::Error::other("not a regular file"),
-        },
-        other => TicketKeyError::Unreadable {
-            path: PathBuf::new(),
-            source: io::Error::other(other),
-        },
+    let unreadable = |source| TicketKeyError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let (mut file, metadata) = open_regular(path).map_err(|error| unreadable(error.into()))?;
+    if let Some(mode) = forbidden_mode(&metadata) {
+        return Err(TicketKeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
     }
+    let mut text = Zeroizing::new(Vec::new());
+    file.read_to_end(&mut text).map_err(unreadable)?;
+    Ok(text)
 }
 
 fn key_of(line: &[u8]) -> Result<FileKey, String> {

@@ -8,9 +8,9 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::chain::{Purpose, Roots};
 use crate::date::rfc3339;
-use crate::ocsp::revocation_time;
 use crate::policy_hash::Loaded;
 use crate::revocation::{Revocation, Unproven};
+use crate::stapled_revocation::revocation_time;
 
 /// Roots, and the revocation lists of what they signed.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::X509Version;
 
 use crate::leaf::parse;
+use crate::signature::is_certified_by;
 
 /// Whether `der` is a certificate older than version 3.
 pub(crate) fn is_older_than_three(der: &CertificateDer<'_>) -> bool {
@@ -28,17 +29,7 @@ pub(crate) fn is_signed_by(
     if !is_plain || leaf.issuer().as_raw() != root.subject().as_raw() || constrains_names(root) {
         return false;
     }
-    let key = SubjectPublicKeyInfoDer::from(root.public_key().raw);
-    let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
-        return false;
-    };
-    let message = leaf.tbs_certificate.as_ref();
-    let signature = leaf.signature_value.data.as_ref();
-    // Each algorithm refuses a key that isn't its own, and all of them are strong: the one that fits decides.
-    algorithms
-        .all
-        .iter()
-        .any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+    is_certified_by(leaf, root, algorithms)
 }
 
 /// Name constraints can't be judged here, so a root that has them signs no version 1 leaf.

@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::identity::Identity;
 use crate::name_check::check_name;
-use crate::staple::StapleStatus;
+use crate::ocsp::CertStatus;
 
 /// Something doubtful, with the key it concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,19 +28,19 @@ pub(crate) fn staple_warning(identity: &Identity, now: i64) -> Option<String> {
     let staple = identity.staple.as_ref()?;
     let certificate = identity.file.display();
     match staple.status {
-        StapleStatus::Revoked => Some(format!(
+        CertStatus::Revoked { .. } => Some(format!(
             "the OCSP response says that the certificate {certificate} is REVOKED: clients that look at it will refuse this server; replace the certificate"
         )),
-        StapleStatus::Unknown => Some(format!(
+        CertStatus::Unknown => Some(format!(
             "the OCSP responder does not know the certificate {certificate}; its response is not sent to clients"
         )),
-        StapleStatus::Good if staple.is_expired(now) => Some(format!(
+        CertStatus::Good if staple.is_expired(now) => Some(format!(
             "the OCSP response for {certificate} has expired and is not sent to clients; fetch a new one"
         )),
-        StapleStatus::Good if !staple.is_current(now) => Some(format!(
+        CertStatus::Good if !staple.is_current(now) => Some(format!(
             "the OCSP response for {certificate} is from the future and not sent to clients yet; check the clock"
         )),
-        StapleStatus::Good => None,
+        CertStatus::Good => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! [`read_password_file`]: the probes' password, from a file that only its owner may read.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use pgtls_tls::regular_file::{OpenError, forbidden_mode, open_regular};
 
 /// More than this is no password; PostgreSQL itself takes at most 65,535 bytes in a message.
 const MAX_BYTES: u64 = 4096;
@@ -62,14 +63,18 @@ pub fn read_password_file(path: &Path) -> Result<Vec<u8>, PasswordFileError> {
         path: path.to_owned(),
         source,
     };
-    // Looked at before it is opened: opening a FIFO would wait for its writer.
-    if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(PasswordFileError::NotAFile {
+    let (file, metadata) = open_regular(path).map_err(|error| match error {
+        OpenError::Io(source) => unreadable(source),
+        OpenError::NotAFile => PasswordFileError::NotAFile {
             path: path.to_owned(),
+        },
+    })?;
+    if let Some(mode) = forbidden_mode(&metadata) {
+        return Err(PasswordFileError::Permissions {
+            path: path.to_owned(),
+            mode,
         });
     }
-    let file = File::open(path).map_err(unreadable)?;
-    check_permissions(path, &file.metadata().map_err(unreadable)?)?;
     let mut text = Vec::new();
     let mut limited = file.take(MAX_BYTES.saturating_add(1));
     limited.read_to_end(&mut text).map_err(unreadable)?;
@@ -83,27 +88,6 @@ pub fn read_password_file(path: &Path) -> Result<Vec<u8>, PasswordFileError> {
         });
     }
     Ok(password.to_vec())
-}
-
-/// PostgreSQL's rule for private keys: 0600 or less, or 0640 or less when root owns the file.
-#[cfg(unix)]
-fn check_permissions(path: &Path, metadata: &std::fs::Metadata) -> Result<(), PasswordFileError> {
-    use std::os::unix::fs::MetadataExt;
-
-    let mode = metadata.mode() & 0o7777;
-    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
-    if mode & forbidden == 0 {
-        return Ok(());
-    }
-    Err(PasswordFileError::Permissions {
-        path: path.to_owned(),
-        mode,
-    })
-}
-
-#[cfg(not(unix))]
-fn check_permissions(_: &Path, _: &std::fs::Metadata) -> Result<(), PasswordFileError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512, digest};
 use pgtls_tls::client_config::build_client_config;
 use pgtls_tls::ocsp::{CertStatus, HashAlgorithm, OcspResponse, ResponderId};
 use pgtls_tls::options::BackendVerification;
@@ -48,6 +49,9 @@ fn time(text: &str) -> Vec<u8> {
 struct Answer {
     status: Vec<u8>,
     serial: u64,
+    /// How many needless zeros stand in front of the serial.
+    zeros: usize,
+    hash: (&'static Algorithm, &'static [u8]),
     this_update: &'static str,
     next_update: Option<&'static str>,
 }
@@ -56,14 +60,15 @@ fn revoked() -> Answer {
     Answer {
         status: tlv(0xa1, &[&time(PAST)]),
         serial: SERIAL,
+        zeros: 0,
+        hash: (&SHA1_FOR_LEGACY_USE_ONLY, &[0x2b, 0x0e, 3, 2, 0x1a]),
         this_update: PAST,
         next_update: Some(FUTURE),
     }
 }
 
 fn sha1(bytes: &[u8]) -> Vec<u8> {
-    let digest = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
-    digest.as_ref().to_vec()
+    digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref().to_vec()
 }
 
 /// The issuer's subject, DER, as its certificate has it: a CN in UTF-8.
@@ -80,14 +85,15 @@ fn response(
     signer: &KeyPair,
     certificates: &[CertificateDer<'_>],
 ) -> Vec<u8> {
-    let sha1_name = sequence(&[&tlv(6, &[&[0x2b, 0x0e, 3, 2, 0x1a]]), &[5, 0]]);
+    let (algorithm, oid) = answer.hash;
+    let hash = |bytes: &[u8]| tlv(4, &[digest(algorithm, bytes).as_ref()]);
     let serial = answer.serial.to_be_bytes();
     let leading_zeros = serial.iter().take_while(|&&byte| byte == 0).count();
     let cert_id = sequence(&[
-        &sha1_name,
-        &tlv(4, &[&sha1(&name_of("Test CA"))]),
-        &tlv(4, &[&sha1(issuer_key)]),
-        &tlv(2, &[&serial[leading_zeros..]]),
+        &sequence(&[&tlv(6, &[oid]), &[5, 0]]),
+        &hash(&name_of("Test CA")),
+        &hash(issuer_key),
+        &tlv(2, &[&vec![0; answer.zeros], &serial[leading_zeros..]]),
     ]);
     let next = answer
         .next_update
@@ -194,6 +200,35 @@ fn a_response_without_next_update_counts() {
 }
 
 #[test]
+fn a_response_names_the_backend_with_any_hash_and_spelling_of_its_serial() {
+    const SHA2: [&[u8]; 3] = [
+        &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1],
+        &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2],
+        &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3],
+    ];
+    let server = Server::new();
+    let hashes = [&SHA256, &SHA384, &SHA512].into_iter().zip(SHA2);
+    for hash in hashes.chain([revoked().hash]) {
+        for zeros in 0..3 {
+            let staple = server.answer(&Answer {
+                zeros,
+                hash,
+                ..revoked()
+            });
+            assert_eq!(server.judged(staple, BackendVerification::Ca), REVOKED);
+        }
+    }
+    let mislabelled = server.answer(&Answer {
+        hash: (&SHA256, SHA2[1]),
+        ..revoked()
+    });
+    assert_eq!(
+        server.judged(mislabelled, BackendVerification::Ca),
+        ACCEPTED
+    );
+}
+
+#[test]
 fn whatever_else_is_stapled_is_as_good_as_nothing() {
     let server = Server::new();
     let good = tlv(0x80, &[]);
@@ -296,4 +331,21 @@ fn a_response_is_read_as_it_was_written() {
     assert_eq!(single.cert_id.hash_algorithm, HashAlgorithm::Sha1);
     assert_eq!(single.cert_id.issuer_name_hash, sha1(&name_of("Test CA")));
     assert!(single.next_update.is_some());
+}
+
+#[test]
+fn whatever_byte_is_damaged_a_response_is_read_or_refused() {
+    let server = Server::new();
+    let intact = server.answer(&revoked());
+    for index in 0..intact.len() {
+        for damage in [0x00, 0x1f, 0x7f, 0x80, 0x84, 0xff] {
+            let mut damaged = intact.clone();
+            damaged[index] = damage;
+            if let Ok(response) = OcspResponse::parse(&damaged) {
+                assert!(!response.responses.is_empty(), "byte {index}");
+            }
+        }
+    }
+    let longer = [&intact[..], &[0]].concat();
+    assert!(OcspResponse::parse(&longer).is_err());
 }

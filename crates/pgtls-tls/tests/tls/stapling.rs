@@ -1,6 +1,6 @@
 //! OCSP responses: which are stapled, and what is said about the others.
 
-use pgtls_testkit::{CertificateSpec, OcspAnswer, OcspStatus};
+use pgtls_testkit::{CertificateSpec, OcspAnswer, OcspHash, OcspStatus};
 use pgtls_tls::options::ListenerTlsOptions;
 
 use crate::observer::{Shelf, Stored, host_of, inspected, listener_of, problems, shown, shown_in};
@@ -43,16 +43,25 @@ fn a_current_response_is_stapled_in_both_versions() {
         assert_eq!(shown.ocsp, expected, "{version:?}");
     }
     assert_eq!(outcome(&answer), (true, Vec::new()));
-    let by_sha256 = OcspAnswer {
-        by_sha256: true,
-        ..answer
-    };
-    assert_eq!(outcome(&by_sha256), (true, Vec::new()));
     let for_ever = OcspAnswer {
         next_update_seconds: None,
         ..answer
     };
     assert_eq!(outcome(&for_ever), (true, Vec::new()));
+}
+
+#[test]
+fn a_response_names_the_certificate_with_any_hash_and_spelling_of_its_serial() {
+    for hash in OcspHash::ALL {
+        for has_padded_serial in [false, true] {
+            let answer = OcspAnswer {
+                hash,
+                has_padded_serial,
+                ..OcspAnswer::now(OcspStatus::Good)
+            };
+            assert_eq!(outcome(&answer), (true, Vec::new()), "{answer:?}");
+        }
+    }
 }
 
 #[test]
@@ -117,6 +126,7 @@ fn a_response_about_another_certificate_is_a_problem() {
         (other_issuer, "about another certificate"),
         (other_key, "about another certificate"),
         (b"\x30\x03\x0a\x01\x03".to_vec(), "responseStatus 3"),
+        (b"\x30\x03\x0a\x01\x06".to_vec(), "ask the responder again"),
         (
             b"-----BEGIN OCSP RESPONSE-----".to_vec(),
             "not an OCSP response in DER",
@@ -156,6 +166,51 @@ fn no_truncation_of_a_response_is_accepted() {
             ..listener_of(&[&stored])
         };
         assert_eq!(problems(&options).len(), 1, "{length} bytes");
+    }
+}
+
+#[test]
+fn nothing_may_follow_a_response() {
+    let shelf = Shelf::new();
+    let stored = leaf(&shelf);
+    let answer = OcspAnswer::now(OcspStatus::Good);
+    let der = shelf.ca.ocsp_response(&stored.issued, &answer);
+    let options = ListenerTlsOptions {
+        ocsp_files: vec![shelf.write("long.ocsp", &[&der[..], b"\n"].concat())],
+        ..listener_of(&[&stored])
+    };
+    let [(_, _, message)] = &problems(&options)[..] else {
+        panic!("expected one problem");
+    };
+    assert!(message.contains("not an OCSP response in DER"), "{message}");
+}
+
+#[test]
+fn a_file_too_large_for_a_response_and_a_directory_are_problems() {
+    let shelf = Shelf::new();
+    let stored = leaf(&shelf);
+    let too_large = shelf.write("large.ocsp", &vec![0x30; 64 * 1024 + 1]);
+    for (path, code, text) in [
+        (
+            too_large,
+            "PGTLS_TLS_CERTIFICATE_INVALID",
+            "not an OCSP response in DER",
+        ),
+        (
+            shelf.directory.path().to_owned(),
+            "PGTLS_TLS_FILE_UNREADABLE",
+            "not a regular file; give a readable file with an OCSP response",
+        ),
+    ] {
+        let options = ListenerTlsOptions {
+            ocsp_files: vec![path],
+            ..listener_of(&[&stored])
+        };
+        let [(_, found, message)] = &problems(&options)[..] else {
+            panic!("expected one problem");
+        };
+        assert_eq!(*found, code);
+        assert!(message.contains(text), "{message}");
     }
 }
 
