@@ -1,11 +1,12 @@
 /** Backends that are down, refuse, or vanish: the client reads why inside its TLS; nothing is leaked. */
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { freePort } from '../../src/cli/demo/free-port.ts';
 import type { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend, type Table } from '../support/config.ts';
 import { FakeBackend, readStartup, welcome } from '../support/fake-backend.ts';
 import { material } from '../support/material.ts';
+import { quietPort } from '../support/quiet-port.ts';
 import { ask, openNegotiatedTls, readError, startSession } from '../support/raw-client.ts';
 import { proxyForTest, type RunningProxy } from '../support/running-proxy.ts';
 import { errorFields, message, startupMessage } from '../support/wire.ts';
@@ -29,7 +30,7 @@ const STARTUP = startupMessage({ user: 'trusted', database: 'postgres' });
 
 describe('before the session', () => {
   test('a backend that is down is told with 08006 or 08001 inside TLS, and logged with its address', async () => {
-    const port = await freePort();
+    const port = await quietPort();
     const { proxy, channel } = await connectedTo(plainBackend(port));
     await channel.write(STARTUP);
 
@@ -58,7 +59,7 @@ describe('before the session', () => {
   });
 
   test('the next address of a list is tried when the first is down', async () => {
-    const address = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${material().plain.port}`];
+    const address = [`127.0.0.1:${await quietPort()}`, `127.0.0.1:${material().plain.port}`];
     const { channel } = await connectedTo({ address, sslmode: 'disable' });
     await startSession(channel);
     expect(await ask(channel, 'select 1')).toEqual([['1']]);
@@ -138,15 +139,14 @@ describe('in a session', () => {
 
 test('a backend whose accept queue takes the connection but never answers is cut at the login deadline', async () => {
   const silent = createServer({ pauseOnConnect: true });
-  const port = await freePort();
-  await new Promise<void>((resolve) => {
-    silent.listen(port, '127.0.0.1', resolve);
-  });
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
   onTestFinished(() => {
     silent.close();
   });
   const proxy = await proxyForTest(
-    tls.config([{ backend: plainBackend(port) }], { client_login_timeout: '700ms' }),
+    tls.config([{ backend: plainBackend(port) }], { client_login_timeout: '2s' }),
   );
   const channel: ByteChannel = await openNegotiatedTls(proxy.port(), tls.clientOptions);
   await channel.write(STARTUP);

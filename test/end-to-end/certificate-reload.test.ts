@@ -8,10 +8,10 @@ import { material } from '../support/material.ts';
 import { connectPg } from '../support/pg-client.ts';
 import { openNegotiatedTls } from '../support/raw-client.ts';
 import { proxyForTest, type RunningProxy } from '../support/running-proxy.ts';
-import { until } from '../support/until.ts';
+import { until, WAIT_MILLIS } from '../support/until.ts';
 
 /** What is promised on a machine at rest is two seconds; a test may run on a busy one. */
-const SERVED_MILLIS = 15_000;
+const SERVED_MILLIS = WAIT_MILLIS;
 
 let tls: ListenerTls;
 

@@ -26,7 +26,7 @@ beforeAll(async () => {
   tls = await ListenerTls.create();
   const backend = plainBackend(material().plain.port);
   const routes = ['negotiated', 'direct'].map((name) => ({ name, backend }));
-  proxy = await RunningProxy.start(tls.config(routes, { client_login_timeout: '2s' }));
+  proxy = await RunningProxy.start(tls.config(routes, { client_login_timeout: '5s' }));
 });
 
 afterAll(async () => {

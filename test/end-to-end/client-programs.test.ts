@@ -105,7 +105,7 @@ describe.skipIf(!isInstalled('psql'))('psql', () => {
     });
     child.kill('SIGINT');
 
-    await within(10_000, 'psql ends', once(child, 'close'));
+    await within(60_000, 'psql ends', once(child, 'close'));
     expect(stderr).toContain('canceling statement due to user request');
   });
 

@@ -4,9 +4,10 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { freePort, tryPort } from '../../src/cli/demo/free-port.ts';
+import { tryPort } from '../../src/cli/demo/free-port.ts';
 import { EXPIRED, LOCAL_NAMES } from '../support/certificates.ts';
 import { ListenerTls, type RouteText } from '../support/config.ts';
+import { quietPort } from '../support/quiet-port.ts';
 import { runProgram } from '../support/running-proxy.ts';
 
 const BACKEND = { address: '127.0.0.1:5432' };
@@ -64,7 +65,7 @@ describe('pgtls validate', () => {
 
 describe('a configuration that is wrong ends with exit code 2 before anything is bound', () => {
   async function refusal(route: RouteText): Promise<string> {
-    const port = await freePort();
+    const port = await quietPort();
     const good: RouteText = {
       name: 'good',
       backend: BACKEND,

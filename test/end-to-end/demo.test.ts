@@ -41,7 +41,7 @@ async function psqlLine(child: ChildProcess, output: () => string) {
 }
 
 test('the demo prints a psql line that works, answers a first query, and cleans up after SIGINT', {
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   const { child, output } = startDemo();
   const { password, port, caFile } = await psqlLine(child, output);
@@ -58,20 +58,20 @@ test('the demo prints a psql line that works, answers a first query, and cleans 
   expect(statSync(`${dirname(caFile)}/server.key`).mode & 0o077).toBe(0);
 
   child.kill('SIGINT');
-  const [code] = await within(20_000, 'the demo ends', once(child, 'close'));
+  const [code] = await within(60_000, 'the demo ends', once(child, 'close'));
   expect(code).toBe(0);
   expect(existsSync(dirname(caFile))).toBe(false);
   expect(existsSync(`/proc/${rows[0]?.pid}`)).toBe(false);
 });
 
 test('a demo that is told to stop while it starts cleans up, too', {
-  timeout: 120_000,
+  timeout: 180_000,
 }, async () => {
   const { child, output } = startDemo();
   await until('PostgreSQL is being started', () => output().includes('Starting PostgreSQL'), {
     explain: output,
   });
   child.kill('SIGTERM');
-  const [code] = await within(30_000, 'the demo ends', once(child, 'close'));
+  const [code] = await within(60_000, 'the demo ends', once(child, 'close'));
   expect(code).toBe(0);
 });

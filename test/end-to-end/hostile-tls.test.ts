@@ -356,7 +356,7 @@ describe('renegotiation (TLS 1.2)', () => {
         });
       }
       child.stdin.on('error', () => undefined);
-      const explained = { millis: 30_000, explain: () => output };
+      const explained = { explain: () => output };
       await until(
         's_client is connected',
         () => output.includes('Verify return code: 0'),

@@ -6,7 +6,7 @@ import { material } from '../support/material.ts';
 import { connectDirectly, connectPg } from '../support/pg-client.ts';
 import { ask, openNegotiatedTls, startSession } from '../support/raw-client.ts';
 import { RunningProxy } from '../support/running-proxy.ts';
-import { within } from '../support/until.ts';
+import { WAIT_MILLIS, within } from '../support/until.ts';
 import {
   dataRow,
   type Message,
@@ -48,7 +48,7 @@ test('a notification reaches a session that only listens', async () => {
   await listener.query('listen orders');
   await notifier.query("notify orders, 'shipped'");
 
-  expect(await within(10_000, 'the notification', notified)).toMatchObject({
+  expect(await within(WAIT_MILLIS, 'the notification', notified)).toMatchObject({
     channel: 'orders',
     payload: 'shipped',
   });

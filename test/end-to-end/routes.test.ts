@@ -1,11 +1,11 @@
 /** Many routes in one process: what happens on one is never noticed on another. */
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { freePort } from '../../src/cli/demo/free-port.ts';
 import type { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend } from '../support/config.ts';
 import { FakeBackend, readStartup, welcome } from '../support/fake-backend.ts';
 import { material } from '../support/material.ts';
+import { quietPort } from '../support/quiet-port.ts';
 import { ask, openNegotiatedTls, openTcp, readError, startSession } from '../support/raw-client.ts';
 import { proxyForTest, RunningProxy } from '../support/running-proxy.ts';
 import { query, SSL_REQUEST, startupMessage } from '../support/wire.ts';
@@ -29,7 +29,7 @@ beforeAll(async () => {
         },
         backend: { address: `127.0.0.1:${tlsCluster.port}`, sslmode: 'require' },
       },
-      { name: 'broken', backend: plainBackend(await freePort()) },
+      { name: 'broken', backend: plainBackend(await quietPort()) },
     ]),
   );
 });

@@ -75,7 +75,6 @@ class Client {
 async function loggedResumptions(proxy: RunningProxy, count: number): Promise<unknown[]> {
   const closed = () => proxy.logs.filter((line) => line['event'] === 'conn.close');
   await until(`${count} sessions ended`, () => closed().length >= count, {
-    millis: 15_000,
     explain: () => proxy.output,
   });
   return closed().map((line) => line['resumed']);
@@ -86,7 +85,6 @@ async function reload(proxy: RunningProxy): Promise<void> {
   const before = count();
   proxy.signal('SIGHUP');
   await until('the reload is logged', () => count() > before, {
-    millis: 15_000,
     explain: () => proxy.output,
   });
 }

@@ -132,11 +132,11 @@ async function sClient(port: number, args: readonly string[]): Promise<Message[]
   try {
     const reached = () => received().filter(({ type }) => type === 'Z').length === 2;
     await until('s_client has an answer', () => child.exitCode !== null || reached(), {
-      millis: 30_000,
+      millis: 60_000,
       explain: () => output.stderr,
     });
     child.stdin.write(message('X'));
-    await within(15_000, 's_client ends', once(child, 'close'));
+    await within(60_000, 's_client ends', once(child, 'close'));
   } finally {
     child.kill('SIGKILL');
   }

@@ -15,7 +15,7 @@ export class Recorder {
 
   /** Resolves with the n-th end of a connection. */
   async end(index: number): Promise<ConnectionEnd & { info: ConnectionInfo }> {
-    return await vi.waitFor(() => present(this.ends[index]), { timeout: 5_000, interval: 5 });
+    return await vi.waitFor(() => present(this.ends[index]), { timeout: 30_000, interval: 5 });
   }
 }
 
@@ -91,7 +91,7 @@ export class RawClient {
           throw new Error(`only ${this.received.length} of ${count} bytes arrived`);
         }
       },
-      { timeout: 5_000, interval: 2 },
+      { timeout: 30_000, interval: 2 },
     );
     return this.received;
   }

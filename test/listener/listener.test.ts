@@ -260,7 +260,7 @@ describe('a connection the data plane refuses', () => {
 });
 
 describe('a connection that does not get on', () => {
-  it('is told after client_login_timeout, give or take 100 ms', async () => {
+  it('is told once client_login_timeout has passed, and not before', async () => {
     const { listener, recorder } = await start({ loginTimeoutMillis: 300 });
     const client = open(listener);
     await client.send(SSL_REQUEST.subarray(0, 7));
@@ -268,7 +268,8 @@ describe('a connection that does not get on', () => {
     expect(errorFields(client.received)).toMatchObject({ C: '57014' });
     const { durationMillis } = await recorder.end(0);
     expect(durationMillis).toBeGreaterThanOrEqual(299);
-    expect(durationMillis).toBeLessThan(600);
+    // How exact deadlines are is for deadline-queue.test.ts to say; here the machine may be busy.
+    expect(durationMillis).toBeLessThan(5_000);
   });
 
   it('and closes without a byte is a TCP probe', async () => {
@@ -330,7 +331,7 @@ describe('binding', () => {
         const port = Number(listener.address.split(':').at(-1));
         await start({ address: { kind: 'tcp', host: '0.0.0.0', port } });
       },
-      { timeout: 5_000, interval: 1 },
+      { timeout: 30_000, interval: 1 },
     );
   });
 

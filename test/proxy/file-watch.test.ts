@@ -17,7 +17,7 @@ import { watchedFiles } from '../../src/proxy/watched-files.ts';
 import { config, proxyConfig } from '../data-plane/configuration.ts';
 
 const INTERVAL_MILLIS = 10;
-const WAIT = { timeout: 10_000, interval: 5 };
+const WAIT = { timeout: 30_000, interval: 5 };
 
 function directory(): string {
   const path = mkdtempSync(join(tmpdir(), 'pgtls-watch-'));

@@ -126,7 +126,7 @@ export async function startFake(
         }
         return found;
       },
-      { timeout: 5_000, interval: 5 },
+      { timeout: 30_000, interval: 5 },
     );
   return { proxy, dataPlane, log, line };
 }

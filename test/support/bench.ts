@@ -1,7 +1,8 @@
 /** The measuring programs of bench/, run to their end. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
 
 /** How a measurement ended: its exit code, and what it wrote. */
 export interface BenchRun {
@@ -11,10 +12,21 @@ export interface BenchRun {
   readonly output: string;
 }
 
-/** Runs `bench/<program>`. */
-export async function runBench(program: string, args: readonly string[]): Promise<BenchRun> {
+/**
+ * Runs `bench/<program>`. One that takes longer than `millis` is killed, and its output says so; however the test
+ * ends, neither the program nor what it started goes on.
+ */
+export async function runBench(
+  program: string,
+  args: readonly string[],
+  millis: number,
+): Promise<BenchRun> {
   const file = fileURLToPath(new URL(`../../bench/${program}`, import.meta.url));
-  const child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [file, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  onTestFinished(() => killGroup(child));
   const written = { stdout: '', output: '' };
   child.stdout.on('data', (chunk: Buffer) => {
     written.stdout += chunk.toString();
@@ -23,6 +35,18 @@ export async function runBench(program: string, args: readonly string[]): Promis
   child.stderr.on('data', (chunk: Buffer) => {
     written.output += chunk.toString();
   });
+  const late = setTimeout(() => {
+    written.output += `not within ${millis} ms\n`;
+    killGroup(child);
+  }, millis);
   const [code] = await once(child, 'close');
+  clearTimeout(late);
   return { code, ...written };
+}
+
+/** Ends a process that leads a group, and all of the group; nothing when it has ended by itself. */
+function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  if (pid !== undefined && exitCode === null && signalCode === null) {
+    process.kill(-pid, 'SIGKILL');
+  }
 }

@@ -1,10 +1,8 @@
 /** A socket read by demand: exact byte counts, whole messages, its end; every wait has a deadline. */
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { within } from './until.ts';
+import { WAIT_MILLIS, within } from './until.ts';
 import type { Message } from './wire.ts';
-
-const READ_MILLIS = 15_000;
 
 /** How the peer ended the stream: in order (FIN or close_notify), or with an error. */
 export type StreamEnd =
@@ -31,7 +29,7 @@ export class ByteChannel<S extends Duplex = Duplex> {
   /** Writes and waits until the stream took the bytes. */
   async write(bytes: Buffer): Promise<void> {
     await within(
-      READ_MILLIS,
+      WAIT_MILLIS,
       'bytes are written',
       new Promise<void>((resolve, reject) => {
         this.stream.write(bytes, (error) => (error ? reject(error) : resolve()));
@@ -67,7 +65,7 @@ export class ByteChannel<S extends Duplex = Duplex> {
   }
 
   /** Everything until the stream ends, and how it ended. */
-  async rest(millis: number = READ_MILLIS): Promise<{ bytes: Buffer; end: StreamEnd }> {
+  async rest(millis: number = WAIT_MILLIS): Promise<{ bytes: Buffer; end: StreamEnd }> {
     await this.#until(() => this.#end !== null, 'the peer ends the stream', millis, false);
     const bytes = this.#pending;
     this.#pending = Buffer.alloc(0);
@@ -75,7 +73,7 @@ export class ByteChannel<S extends Duplex = Duplex> {
   }
 
   /** How the stream ended; throws when bytes nobody read came before the end. */
-  async ended(millis: number = READ_MILLIS): Promise<StreamEnd> {
+  async ended(millis: number = WAIT_MILLIS): Promise<StreamEnd> {
     const { bytes, end } = await this.rest(millis);
     if (bytes.length > 0) {
       throw new Error(`unread before the end: ${bytes.toString('latin1')}`);
@@ -126,7 +124,7 @@ export class ByteChannel<S extends Duplex = Duplex> {
   async #until(
     reached: () => boolean,
     what: string,
-    millis: number = READ_MILLIS,
+    millis: number = WAIT_MILLIS,
     failAtEnd = true,
   ): Promise<void> {
     const done = new Promise<void>((resolve, reject) => {

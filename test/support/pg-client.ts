@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { onTestFinished } from 'vitest';
 import type { ClusterFacts } from './material.ts';
+import { WAIT_MILLIS } from './until.ts';
 
 /** Connects; errors of an idle client (a killed backend) are swallowed, those of queries are not. */
 export async function connectPg(config: pg.ClientConfig): Promise<pg.Client> {
@@ -9,7 +10,7 @@ export async function connectPg(config: pg.ClientConfig): Promise<pg.Client> {
     host: '127.0.0.1',
     user: 'trusted',
     database: 'postgres',
-    connectionTimeoutMillis: 15_000,
+    connectionTimeoutMillis: WAIT_MILLIS,
     ...config,
   });
   client.on('error', () => undefined);

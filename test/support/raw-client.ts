@@ -4,10 +4,8 @@ import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:ne
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { ByteChannel } from './byte-channel.ts';
-import { within } from './until.ts';
+import { WAIT_MILLIS, within } from './until.ts';
 import { dataRow, errorFields, type Message, query, SSL_REQUEST, startupMessage } from './wire.ts';
-
-const CONNECT_MILLIS = 15_000;
 
 /** What a session learned during its start-up. */
 export interface StartedSession {
@@ -21,7 +19,7 @@ export async function openTcp(to: number | NetConnectOpts): Promise<ByteChannel<
   const options = typeof to === 'number' ? { host: '127.0.0.1', port: to } : to;
   const socket = connectTcp({ ...options, allowHalfOpen: true } as NetConnectOpts);
   const channel = new ByteChannel(socket);
-  await within(CONNECT_MILLIS, 'a connection opens', once(socket, 'connect'));
+  await within(WAIT_MILLIS, 'a connection opens', once(socket, 'connect'));
   if (typeof to === 'number') {
     socket.setNoDelay(true);
   }
@@ -43,11 +41,7 @@ export async function startTls(
     throw new Error('the connection closed during the TLS handshake');
   });
   failed.catch(() => undefined);
-  await within(
-    CONNECT_MILLIS,
-    'TLS handshake',
-    Promise.race([once(socket, 'secureConnect'), failed]),
-  );
+  await within(WAIT_MILLIS, 'TLS handshake', Promise.race([once(socket, 'secureConnect'), failed]));
   return new ByteChannel(socket);
 }
 

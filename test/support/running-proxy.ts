@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
-import { until, within } from './until.ts';
+import { until, WAIT_MILLIS, within } from './until.ts';
 
 /** The built command. */
 export const PROGRAM: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -24,9 +24,6 @@ export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
-
-const START_MILLIS = 20_000;
-const STOP_MILLIS = 20_000;
 
 /** Starts the proxy and stops it when the running test ends, whatever its outcome. */
 export async function proxyForTest(config: string): Promise<RunningProxy> {
@@ -65,7 +62,7 @@ export class RunningProxy {
       await until(
         'the listeners are bound',
         () => proxy.hasExited || proxy.#bindLines().length >= listeners,
-        { millis: START_MILLIS, explain: () => proxy.output },
+        { millis: WAIT_MILLIS, explain: () => proxy.output },
       );
       if (proxy.hasExited) {
         throw new Error(`pgtls ended instead of starting\n${proxy.output}`);
@@ -106,7 +103,7 @@ export class RunningProxy {
   }
 
   /** The first log line (of the past or yet to come) that has all these fields. */
-  async logged(fields: LogLine, millis = 15_000): Promise<LogLine> {
+  async logged(fields: LogLine, millis: number = WAIT_MILLIS): Promise<LogLine> {
     return until(`the log has a line with ${JSON.stringify(fields)}`, () => this.find(fields), {
       millis,
       explain: () => this.output,
@@ -125,7 +122,7 @@ export class RunningProxy {
   }
 
   /** Resolves when the process has ended. */
-  exited(millis: number = STOP_MILLIS): Promise<Exit> {
+  exited(millis: number = WAIT_MILLIS): Promise<Exit> {
     return within(millis, `pgtls ends\n${this.output}`, this.#exited);
   }
 
@@ -162,7 +159,7 @@ export class RunningProxy {
   }
 
   /** Waits until no more descriptors are open than `before`. */
-  async descriptorsReturnTo(before: number, millis = 15_000): Promise<void> {
+  async descriptorsReturnTo(before: number, millis: number = WAIT_MILLIS): Promise<void> {
     await until(`open descriptors return to ${before}`, () => this.openDescriptors() <= before, {
       millis,
       explain: () => `${this.openDescriptors()} are open\n${this.output}`,
@@ -206,6 +203,6 @@ export async function runProgram(
   child.stderr.on('data', (chunk: Buffer) => {
     output.stderr += chunk.toString();
   });
-  const [code, signal] = await within(30_000, 'the program ends', once(child, 'close'));
+  const [code, signal] = await within(WAIT_MILLIS, 'the program ends', once(child, 'close'));
   return { code, signal, ...output };
 }
