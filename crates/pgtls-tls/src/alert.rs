@@ -84,8 +84,7 @@ fn incompatible_alert(why: &PeerIncompatible) -> AlertDescription {
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => AlertDescription::ProtocolVersion,
-        PeerIncompatible::KeyShareExtensionRequired
-        | PeerIncompatible::NamedGroupsExtensionRequired => AlertDescription::MissingExtension,
+        PeerIncompatible::NamedGroupsExtensionRequired => AlertDescription::MissingExtension,
         PeerIncompatible::NullCompressionRequired => AlertDescription::IllegalParameter,
         _ => AlertDescription::HandshakeFailure,
     }
