@@ -5,11 +5,18 @@
  */
 import { BINDING_UNCHANGED } from './lib/binding-check.mjs';
 import { TOOL_CHECKS } from './lib/checks.mjs';
-import { CRATE_LAYERS, NO_RING } from './lib/crate-layers.mjs';
+import { CRATE_LAYERS, NO_RING, WITHOUT_TLS } from './lib/crate-layers.mjs';
 import { SOURCE_RULES } from './lib/source-rules.mjs';
 import { summaryLine } from './lib/summary.mjs';
 
-const CHECKS = [...TOOL_CHECKS, CRATE_LAYERS, NO_RING, ...SOURCE_RULES, BINDING_UNCHANGED];
+const CHECKS = [
+  ...TOOL_CHECKS,
+  CRATE_LAYERS,
+  NO_RING,
+  WITHOUT_TLS,
+  ...SOURCE_RULES,
+  BINDING_UNCHANGED,
+];
 const words = process.argv.slice(2).join(' ');
 
 const counts = { passed: 0, failed: 0, skipped: 0 };

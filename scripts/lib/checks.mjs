@@ -29,6 +29,15 @@ const CLIPPY = [
   'warnings',
 ];
 
+/** Without `--workspace`, which would turn the feature on again. */
+const CLIPPY_WITHOUT_TLS = [
+  'clippy',
+  '-p',
+  'pgtls-core',
+  '--no-default-features',
+  ...CLIPPY.filter((option) => option !== 'clippy' && option !== '--workspace'),
+];
+
 /** Programs of the installed packages; not through npx, which keeps options like -p for itself. @param {string} name */
 const installed = (name) => `${ROOT}/node_modules/.bin/${name}`;
 
@@ -43,4 +52,5 @@ export const TOOL_CHECKS = [
   toolCheck('knip: no unused exports, files or dependencies', installed('knip'), []),
   toolCheck('cargo fmt', 'cargo', ['fmt', '--all', '--check']),
   toolCheck('cargo clippy: no warnings', 'cargo', CLIPPY),
+  toolCheck('cargo clippy: no warnings without TLS', 'cargo', CLIPPY_WITHOUT_TLS),
 ];

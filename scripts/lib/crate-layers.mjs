@@ -15,6 +15,7 @@ const MAY_USE = {
 
 const TEST_KIT = 'pgtls-testkit';
 const NAMES_RUSTLS = ['pgtls-tls', TEST_KIT];
+const TLS_FAMILY = /^(tokio-)?rustls(-|\s)|^aws-lc-|^webpki|^x509-|^ring\s|^openssl/;
 const RUSTLS_FAMILY = /^(tokio-)?rustls(-|$)|^aws-lc-/;
 
 /** @type {import('./checks.mjs').Check} */
@@ -61,6 +62,18 @@ export const NO_RING = {
     const { code, output } = capture('cargo', ['tree', '--workspace', ...format]);
     const ring = output.split('\n').find((line) => line.startsWith('ring v'));
     return code === 0 && ring === undefined ? [] : [ring ?? output];
+  },
+};
+
+/** @type {import('./checks.mjs').Check} */
+export const WITHOUT_TLS = {
+  name: 'TLS can be left out: pgtls-core --no-default-features has nothing of it in its tree',
+  run: () => {
+    const selection = ['-p', 'pgtls-core', '--no-default-features', '--target', 'all'];
+    const format = ['--prefix', 'none', '--format', '{p}', '--edges', 'normal,build'];
+    const { code, output } = capture('cargo', ['tree', ...selection, ...format]);
+    const found = output.split('\n').filter((line) => TLS_FAMILY.test(line));
+    return code === 0 ? found : [output];
   },
 };
 

@@ -8,10 +8,13 @@ const RESULT = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/;
 /** The model checker replaces the session's locks, so that its tests are a run of their own. */
 const MODEL = ['-p', 'pgtls-tls', '--features', 'loom', '--test', 'session_model'];
 
-/** Runs every test of the workspace, then the models of the shared session. @returns {Promise<Counts>} */
+/** A build without TLS: its unit tests, and sessions in plaintext. */
+const WITHOUT_TLS = ['-p', 'pgtls-core', '--no-default-features', '--no-fail-fast'];
+
+/** Runs every test of the workspace, then the models of the shared session and the build without TLS. @returns {Promise<Counts>} */
 export async function runRustTests() {
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const selection of [['--workspace', '--no-fail-fast'], MODEL]) {
+  for (const selection of [['--workspace', '--no-fail-fast'], MODEL, WITHOUT_TLS]) {
     const failedBefore = counts.failed;
     const args = ['test', '--release', ...selection];
     const code = await runWatched('cargo', args, (line) => addResult(counts, line));

@@ -64,6 +64,12 @@ impl ClientTls {
         server_name(self.verification, host)
     }
 
+    /// Whether both are one configuration: [`resume_client_config`] found nothing changed.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+
     /// Whether verify-full accepted `leaf` for `host` by its subject's CN alone, which deserves a warning.
     #[must_use]
     pub fn used_common_name(&self, leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {

@@ -4,6 +4,8 @@
 
 use rustls::server::Acceptor;
 
+use crate::server_config::ServerTls;
+
 /// What can be decided by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientHelloInfo {
@@ -32,6 +34,12 @@ pub struct ClientHelloReader {
 }
 
 impl ClientHelloReader {
+    /// A reader for a client of a listener with TLS.
+    #[must_use]
+    pub fn of(_listener: &ServerTls) -> Self {
+        Self::default()
+    }
+
     /// Takes what was read next. Not to be called again once it was complete or invalid. rustls bounds a handshake message to
     /// 64 KiB, so no more than that and one read are kept.
     pub fn push(&mut self, bytes: &[u8]) -> ClientHelloProgress {

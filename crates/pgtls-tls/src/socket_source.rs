@@ -7,23 +7,15 @@
 use std::future::poll_fn;
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::thread;
 
 use crate::buffer::Buffer;
+pub use crate::descriptor::{Descriptor, Offer};
 use crate::ops::TlsConnectionOps;
 use crate::session::{SessionError, SessionState, SharedSession};
 use crate::stream::TrySend;
 use crate::sync::MutexGuard;
-
-/// What became of a message offered to a [`ClientSocket`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
-    /// It is on its way, in order.
-    Taken,
-    /// Too much waits for this client: nothing was encrypted.
-    NoRoom,
-}
 
 /// Makes [`ClientSocket`]s on demand. Captured by the owner, used by any thread.
 #[derive(Debug)]
@@ -127,27 +119,5 @@ impl<C: TlsConnectionOps> Deref for ForeignGuard<'_, C> {
 impl<C: TlsConnectionOps> DerefMut for ForeignGuard<'_, C> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.0
-    }
-}
-
-/// A duplicated descriptor; non-blocking, since that is a property of what it shares with the owner's.
-#[derive(Debug)]
-pub struct Descriptor {
-    socket: socket2::Socket,
-}
-
-impl Descriptor {
-    /// Takes the descriptor of a connected stream socket over.
-    #[must_use]
-    pub fn new(descriptor: OwnedFd) -> Self {
-        Self {
-            socket: socket2::Socket::from(descriptor),
-        }
-    }
-}
-
-impl TrySend for Descriptor {
-    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.send(bytes)
     }
 }

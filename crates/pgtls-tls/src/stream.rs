@@ -16,43 +16,8 @@ use crate::ops::TlsConnectionOps;
 use crate::refusal;
 use crate::session::{SessionError, SharedSession};
 use crate::socket_source::ClientSocketSource;
-
-/// How much is read from a socket at once, behind a partial record: four full TLS records.
-pub const READ_BYTES: usize = 64 * 1024;
-
-/// Something that takes bytes without blocking.
-pub trait TrySend {
-    /// Sends at once what the kernel takes; `WouldBlock` when it takes nothing. Registers no waker.
-    fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
-}
-
-/// A non-blocking byte stream.
-pub trait Transport: TrySend {
-    /// Receives into `into`; 0 is the end of the stream.
-    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
-    /// Sends, or registers the waker for when the kernel has room.
-    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
-    /// Tells the peer that nothing more will be sent.
-    fn shutdown_write(&self) -> io::Result<()>;
-}
-
-/// How a peer ended its direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndOfStream {
-    /// By the TLS alert `close_notify`.
-    CloseNotify,
-    /// By closing the socket only; over TLS this may be a truncation.
-    Fin,
-}
-
-/// What a reader got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// Plaintext was appended.
-    Data,
-    /// Nothing more will come.
-    End(EndOfStream),
-}
+use crate::summary::TlsSummary;
+pub use crate::transport::{EndOfStream, READ_BYTES, Received, Transport, TrySend};
 
 /// Ciphertext scratch of one worker. Every call begins by emptying what it uses, so nothing of one session, not even after an error
 /// or a panic, can reach another.
@@ -135,6 +100,17 @@ impl<C: TlsConnectionOps, S: Transport> TlsStream<C, S> {
     /// The client's hello and the identity it was answered with, once; none on the side that dials.
     pub fn take_answered_hello(&mut self) -> Option<AnsweredHello> {
         self.hello.take().map(|hello| *hello)
+    }
+
+    /// What the finished handshake agreed on.
+    pub fn summary(&self) -> Result<TlsSummary, SessionError> {
+        Ok(TlsSummary::of(self.session.lock()?.tls().state()))
+    }
+
+    /// Keeps plaintext that was received for the next reader.
+    pub fn put_back(&self, plaintext: &[u8]) -> Result<(), SessionError> {
+        self.session.lock()?.put_back_decrypted(plaintext);
+        Ok(())
     }
 
     /// Whether ciphertext waits for the kernel.

@@ -101,7 +101,7 @@ impl Backend {
 /// Whether `fresh` was found to be what stood already.
 fn is_same_tls(previous: Option<&ClientTls>, fresh: Option<&ClientTls>) -> bool {
     match (previous, fresh) {
-        (Some(previous), Some(fresh)) => Arc::ptr_eq(&previous.config, &fresh.config),
+        (Some(previous), Some(fresh)) => previous.is_same_as(fresh),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     }

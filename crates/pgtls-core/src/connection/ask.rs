@@ -38,7 +38,7 @@ pub(crate) async fn about_client_hello(
     let (true, Some(tls)) = (is_tls && route.hooks.client_hello, &route.listener_tls) else {
         return Ok((greeting, None));
     };
-    let mut reader = ClientHelloReader::default();
+    let mut reader = ClientHelloReader::of(tls);
     let answer = match read_client_hello(&greeting, &mut reader, context.scratch).await {
         ClientHelloProgress::Complete(hello) => {
             ask(context, journal, |origin| Question::ClientHello {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use pgtls_tls::client_config::ClientTls;
 use pgtls_tls::endpoint::dial;
 use pgtls_tls::failure::TlsFailureReason;
-use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::Received;
 use pgtls_tls::summary::TlsSummary;
@@ -229,13 +228,7 @@ async fn handshake(
     poll_fn(|cx| stream.poll_handshake(cx, &mut scratch.borrow_mut().tls))
         .await
         .map_err(|error| tls_failed(&error))?;
-    let summary = {
-        let state = stream
-            .session()
-            .lock()
-            .map_err(|error| tls_failed(&error))?;
-        TlsSummary::of(state.tls().state())
-    };
+    let summary = stream.summary().map_err(|error| tls_failed(&error))?;
     if demands_alpn && summary.alpn.is_none() {
         return Err(violation(
             "the server accepted direct TLS without the ALPN protocol \"postgresql\"",

@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use pgtls_tls::client_hello::ServedIdentity;
 use pgtls_tls::endpoint::{ClientFacing, accept};
 use pgtls_tls::failure::TlsFailureReason;
-use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::server_config::ServerTls;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::TlsStream;
@@ -98,7 +97,7 @@ async fn shake_hands(
         .take_answered_hello()
         .map_or((None, None), |hello| (hello.server_name, hello.identity));
     let summary = result
-        .and_then(|()| Ok(TlsSummary::of(stream.session().lock()?.tls().state())))
+        .and_then(|()| stream.summary())
         .map_err(|error| handshake_failed(&error))
         .and_then(|summary| {
             let is_refused = demands_alpn && summary.alpn.is_none();

@@ -366,7 +366,7 @@ fn has_channel_binding_conflict(client: &Client, link: &Link) -> bool {
         .as_ref()
         .and_then(|tls| tls.peer_certificate.as_deref());
     match (&client.shown, backend_leaf) {
-        (Some(shown), Some(leaf)) => shown.leaf().is_none_or(|ours| ours.as_ref() != leaf),
+        (Some(shown), Some(leaf)) => shown.leaf().is_none_or(|ours| **ours != *leaf),
         _ => false,
     }
 }

@@ -50,8 +50,7 @@ pub(crate) async fn ask_in_tls(
         let answer = scratch.plaintext.filled();
         let is_refused = received == Received::Data && answer.first() == Some(&tag::ERROR_RESPONSE);
         if !is_refused {
-            let mut session = stream.session().lock().map_err(failed)?;
-            session.put_back_decrypted(answer);
+            stream.put_back(answer).map_err(failed)?;
         }
         is_refused
     };
