@@ -49,7 +49,7 @@ pub(crate) async fn choose_cold(
 }
 
 /// A link to exactly this address, whatever its role: the first place it stands for that lets us in.
-pub(crate) async fn connect_address(
+async fn connect_address(
     backend: &Backend,
     address: &BackendAddress,
     scratch: &RefCell<Scratch>,
@@ -65,7 +65,8 @@ pub(crate) async fn connect_address(
     Err(last.naming(address))
 }
 
-async fn targets_in_order(
+/// Every place the address stands for, in the order in which they are to be tried.
+pub(crate) async fn targets_in_order(
     backend: &Backend,
     address: &BackendAddress,
 ) -> Result<Vec<Target>, Ending> {
