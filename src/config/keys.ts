@@ -54,7 +54,7 @@ const TOP: KeyTable = {
   reload_on_change: key(
     'boolean',
     'true',
-    'Certificates, keys, CAs, CRLs and user maps are read again when their files change.',
+    'Certificates, keys and all other files that are named are read again on a change.',
   ),
   proxy: key('list of tables', 'at least one', 'The routes: one `[[proxy]]` each.'),
 };

@@ -101,15 +101,18 @@ impl Backends {
 
     /// Where a session goes.
     pub(crate) fn choose(&self, wish: Wish<'_>) -> &NamedBackend {
-        let of_host = wish.host.and_then(|row| *self.by_host.get(row)?);
         let of_rule = || {
-            let rule = self.rules.iter().find(|rule| rule.matches(wish));
-            rule.map(|rule| rule.backend)
+            let rule = self.rules.iter().find(|rule| rule.matches(wish))?;
+            self.named.get(rule.backend)
         };
-        of_host
-            .or_else(of_rule)
-            .and_then(|place| self.named.get(place))
-            .unwrap_or(&self.default)
+        let of_host = wish.host.and_then(|row| self.of_host(row));
+        of_host.or_else(of_rule).unwrap_or(&self.default)
+    }
+
+    /// The one that this row of `[[proxy.listener.host]]` names.
+    pub(crate) fn of_host(&self, row: usize) -> Option<&NamedBackend> {
+        let place = (*self.by_host.get(row)?)?;
+        self.named.get(place)
     }
 
     /// The one of that name in `[proxy.backends]`.

@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pgtls_wire::{Parsed, StartupPacket, parse_startup_packet};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
 use crate::backend::keeper::Keeper;
-use crate::connection::cancel::CancelRegistry;
+use crate::connection::cancel::{CancelRegistry, MAX_UNKNOWN};
 use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
 use crate::messages::{
@@ -151,6 +151,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Admission>,
     pub(crate) routes: RouteTable,
     pub(crate) cancels: CancelRegistry,
+    /// Places for CancelRequests with unknown keys.
+    pub(crate) unknown_cancels: Semaphore,
     pub(crate) questions: Questions,
     pub(crate) workers: WorkerCounters,
     pub(crate) control: watch::Sender<Control>,
@@ -182,6 +184,7 @@ impl DataPlane {
             admission: Admission::new(options.max_client_conn, options.max_concurrent_handshakes),
             routes,
             cancels: CancelRegistry::default(),
+            unknown_cancels: Semaphore::new(MAX_UNKNOWN),
             questions: Questions::default(),
             workers: WorkerCounters::default(),
             control: watch::Sender::new(Control::Run),

@@ -1,5 +1,11 @@
 //! Faults for tests, behind the feature `fault-injection`: no published build has it.
 
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
 /// Something that goes wrong in a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -26,4 +32,43 @@ pub(crate) fn strike_session(application_name: Option<&str>) {
         application_name != Some(PANIC_APPLICATION_NAME),
         "injected fault: panic in a session"
     );
+}
+
+/// How look-ups of a name are answered, in place of the system's resolver.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// By one of these addresses, the next one each time.
+    InTurn(Vec<SocketAddr>),
+    /// By an error.
+    Failure,
+    /// Never.
+    Silence,
+}
+
+/// What each name is answered with; guarded for one look-up.
+static LOOKUPS: Mutex<BTreeMap<String, Lookup>> = Mutex::new(BTreeMap::new());
+
+/// From now on, every data plane of this process that looks `name` up is answered so.
+pub fn answer_lookups(name: &str, lookup: Lookup) {
+    let mut lookups = LOOKUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    lookups.insert(name.to_owned(), lookup);
+}
+
+/// The answer to a look-up of `name`; none if the system is to be asked.
+pub(crate) async fn look_up(name: &str) -> Option<io::Result<Vec<SocketAddr>>> {
+    let next = {
+        let mut lookups = LOOKUPS.lock().unwrap_or_else(PoisonError::into_inner);
+        match lookups.get_mut(name)? {
+            Lookup::InTurn(addresses) => {
+                addresses.rotate_left(1);
+                Some(Ok(addresses.last().copied().into_iter().collect()))
+            }
+            Lookup::Failure => Some(Err(io::Error::other("no such name"))),
+            Lookup::Silence => None,
+        }
+    };
+    match next {
+        Some(answer) => Some(answer),
+        None => pending().await,
+    }
 }

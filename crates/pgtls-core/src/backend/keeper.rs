@@ -17,9 +17,9 @@ use tokio::task::{AbortHandle, Id, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backend::Backend;
-use crate::backend::role::{PROBE_INTERVAL, Roles};
+use crate::backend::role::PROBE_INTERVAL;
 use crate::backend::warm::WarmPool;
-use crate::connection::{Scratch, choose_cold, targets_of};
+use crate::connection::{Scratch, Target, choose_cold, targets_of};
 use crate::runtime::backoff::Backoff;
 
 /// How long after its panic a chore is started anew.
@@ -171,36 +171,63 @@ fn restart(tended: &mut [Tended], id: Id, tasks: &mut JoinSet<()>, scratch: &Rc<
     }
 }
 
-/// Probes every server behind one address, again and again.
+/// Looks one address up and probes every server behind it, again and again. Neither a name server nor a server that does not answer
+/// holds the others up.
 async fn probe_for_ever(backend: &Arc<Backend>, address: usize, scratch: &Rc<RefCell<Scratch>>) {
-    let (Some(roles), Some(address)) = (&backend.roles, backend.addresses.get(address)) else {
-        return;
-    };
+    let Some(roles) = &backend.roles else { return };
+    let mut look_ups = JoinSet::new();
+    let mut probes = JoinSet::new();
+    // Those that were asked in this interval, or have not answered since an earlier one.
+    let mut asked: Vec<(Target, AbortHandle)> = Vec::new();
+    let mut next = Instant::now();
     loop {
-        let next = Instant::now()
-            .checked_add(PROBE_INTERVAL)
-            .unwrap_or_else(Instant::now);
-        // A session looks the name up itself and tells its client why that failed.
-        if let Ok(targets) = targets_of(address).await {
-            let mut probes = JoinSet::new();
-            for target in targets {
-                let (backend, scratch) = (Arc::clone(backend), Rc::clone(scratch));
-                probes.spawn_local(async move {
-                    if let Some(Roles { prober, .. }) = &backend.roles {
-                        let role = prober.probe(&backend, &target, &scratch).await;
-                        Some((target, role))
-                    } else {
-                        None
-                    }
-                });
+        let now = Instant::now();
+        if next <= now {
+            next = now.checked_add(PROBE_INTERVAL).unwrap_or(now);
+            if look_ups.is_empty() {
+                look_ups.spawn_local(look_up_once(backend, address));
             }
-            while let Some(result) = probes.join_next().await {
-                if let Ok(Some((target, role))) = result {
-                    roles.note(target, role);
-                }
+            while probes.try_join_next().is_some() {}
+            asked.retain(|(_, probe)| !probe.is_finished());
+        }
+        for target in roles.targets(address) {
+            if !asked.iter().any(|(known, _)| *known == target) {
+                let probe = probe_once(backend, address, target.clone(), scratch);
+                asked.push((target, probes.spawn_local(probe)));
             }
         }
-        sleep_until(next).await;
+        tokio::select! {
+            () = sleep_until(next) => {}
+            Some(_) = look_ups.join_next() => {}
+        }
+    }
+}
+
+/// Looks one address up and notes the answer.
+fn look_up_once(backend: &Arc<Backend>, address: usize) -> impl Future<Output = ()> + use<> {
+    let backend = Arc::clone(backend);
+    async move {
+        if let (Some(roles), Some(configured)) = (&backend.roles, backend.addresses.get(address)) {
+            let answer = targets_of(configured).await;
+            let answer = answer.map_err(|ending| ending.message.unwrap_or_default());
+            roles.note_look_up(address, answer);
+        }
+    }
+}
+
+/// Asks one server for its role and notes it.
+fn probe_once(
+    backend: &Arc<Backend>,
+    address: usize,
+    target: Target,
+    scratch: &Rc<RefCell<Scratch>>,
+) -> impl Future<Output = ()> + use<> {
+    let (backend, scratch) = (Arc::clone(backend), Rc::clone(scratch));
+    async move {
+        if let Some(roles) = &backend.roles {
+            let role = roles.prober.probe(&backend, &target, &scratch).await;
+            roles.note_role(address, &target, role);
+        }
     }
 }
 

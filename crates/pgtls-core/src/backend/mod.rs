@@ -8,6 +8,7 @@ mod probe;
 mod probe_login;
 mod probe_password;
 pub(crate) mod role;
+pub(crate) mod servers;
 mod told_role;
 pub(crate) mod warm;
 
@@ -60,7 +61,8 @@ impl Backend {
         };
         let roles = options.roles.as_ref().map(|roles| {
             let prober = Prober::build(roles)?;
-            Ok::<_, RouteProblem>(Roles::new(roles.wanted, prober, options.connect_timeout))
+            let (patience, addresses) = (options.connect_timeout, options.addresses.len());
+            Ok::<_, RouteProblem>(Roles::new(roles.wanted, prober, patience, addresses))
         });
         let roles = roles.transpose()?;
         if let Some(previous) = previous

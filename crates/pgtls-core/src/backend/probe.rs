@@ -59,7 +59,7 @@ impl Prober {
                 let reason = ending.message.unwrap_or_else(|| "no connection".to_owned());
                 ProbeError::Unreachable(reason)
             })?;
-            let role = self.ask(&link, scratch).await?;
+            let role = self.ask(backend, &link, scratch).await?;
             part(&link, scratch).await;
             Ok::<_, ProbeError>(role)
         };
@@ -79,8 +79,13 @@ impl Prober {
         }
     }
 
-    async fn ask(&self, link: &Link, scratch: &RefCell<Scratch>) -> Result<ServerRole, ProbeError> {
-        let mut login = ProbeLogin::new(&self.credentials, protection(link));
+    async fn ask(
+        &self,
+        backend: &Backend,
+        link: &Link,
+        scratch: &RefCell<Scratch>,
+    ) -> Result<ServerRole, ProbeError> {
+        let mut login = ProbeLogin::new(&self.credentials, protection(backend, link));
         send(link, &login.startup(), scratch).await?;
         let mut received = Vec::new();
         loop {
@@ -123,14 +128,18 @@ async fn part(link: &Link, scratch: &RefCell<Scratch>) {
     }
 }
 
-fn protection(link: &Link) -> Protection {
+fn protection(backend: &Backend, link: &Link) -> Protection {
     match (&link.peer, &link.target) {
         (Peer::Tls(_), _) => {
             let leaf = link
                 .tls
                 .as_ref()
                 .and_then(|tls| tls.peer_certificate.as_deref());
-            Protection::Tls(leaf.and_then(server_end_point))
+            let tls = backend.tls.as_ref();
+            Protection::Tls {
+                end_point: leaf.and_then(server_end_point),
+                verification: tls.map(|tls| tls.verification).unwrap_or_default(),
+            }
         }
         (Peer::Plain(_), Target::Unix(_)) => Protection::Local,
         (Peer::Plain(_), Target::Tcp { .. }) => Protection::None,

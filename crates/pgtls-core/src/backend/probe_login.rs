@@ -23,8 +23,14 @@ pub(crate) enum ProbeError {
     Refused { sqlstate: String, message: String },
     #[error("it asks for a password; set probe_password_file")]
     PasswordMissing,
-    #[error("it asks for the password in cleartext, which is sent over TLS or a unix socket only")]
+    #[error(
+        "it asks for the password in cleartext, which is sent over verified TLS or a unix socket only"
+    )]
     CleartextRefused,
+    #[error(
+        "it asks for the password in cleartext, and its certificate is not verified; set sslmode = \"verify-full\""
+    )]
+    CleartextUnverified,
     #[error("it asks for an authentication that probes do not know (request {0})")]
     AuthenticationUnknown(u32),
     #[error("it offers no SASL mechanism that probes know")]

@@ -1,8 +1,9 @@
 //! What a probe answers to the server's first authentication request. Passwords go by SCRAM-SHA-256 (with channel binding where there
-//! is TLS), by MD5, and in the clear only where nobody can listen.
+//! is TLS), by MD5, and in the clear only where nobody can listen and nobody else can have answered.
 
 use std::fmt;
 
+use pgtls_tls::options::BackendVerification;
 use pgtls_wire::{AuthenticationRequest, tag};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{
@@ -39,8 +40,12 @@ pub(crate) enum Protection {
     None,
     /// A Unix-domain socket.
     Local,
-    /// TLS; the hash for `tls-server-end-point` unless the certificate's kind has none.
-    Tls(Option<Vec<u8>>),
+    Tls {
+        /// The hash for `tls-server-end-point` unless the certificate's kind has none.
+        end_point: Option<Vec<u8>>,
+        /// Without any, the server may be anybody.
+        verification: BackendVerification,
+    },
 }
 
 /// The answer to the server's first request.
@@ -77,9 +82,7 @@ pub(crate) fn answer(
             Ok(Answer::Scram(Box::new(scram), first))
         }
         AuthenticationRequest::Other(CLEARTEXT_PASSWORD) => {
-            if matches!(protection, Protection::None) {
-                return Err(ProbeError::CleartextRefused);
-            }
+            check_cleartext(protection)?;
             Ok(Answer::Password(message(&[password()?, b"\0"].concat())))
         }
         AuthenticationRequest::Other(MD5_PASSWORD) => {
@@ -96,13 +99,29 @@ pub(crate) fn answer(
     }
 }
 
+/// Whether the password itself may be sent.
+fn check_cleartext(protection: &Protection) -> Result<(), ProbeError> {
+    match protection {
+        Protection::None => Err(ProbeError::CleartextRefused),
+        Protection::Tls {
+            verification: BackendVerification::None,
+            ..
+        } => Err(ProbeError::CleartextUnverified),
+        Protection::Tls {
+            verification: BackendVerification::Ca | BackendVerification::Full,
+            ..
+        }
+        | Protection::Local => Ok(()),
+    }
+}
+
 /// As libpq does it: channel binding where both sides can, and else a word that we could have (a downgrade shows by it).
 fn choose_mechanism(
     offered: &[&str],
     protection: &Protection,
 ) -> Result<(&'static str, ChannelBinding), ProbeError> {
     let hash = match protection {
-        Protection::Tls(hash) => hash.clone(),
+        Protection::Tls { end_point, .. } => end_point.clone(),
         Protection::None | Protection::Local => None,
     };
     match hash {
@@ -123,6 +142,13 @@ fn choose_mechanism(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tls(end_point: Option<Vec<u8>>, verification: BackendVerification) -> Protection {
+        Protection::Tls {
+            end_point,
+            verification,
+        }
+    }
 
     fn answered(
         password: Option<&str>,
@@ -145,14 +171,21 @@ mod tests {
     }
 
     #[test]
-    fn a_password_goes_in_the_clear_only_where_nobody_can_listen() {
+    fn a_password_goes_in_the_clear_only_to_a_server_that_is_local_or_verified() {
         let cleartext = &[0, 0, 0, 3];
-        for safe in [Protection::Local, Protection::Tls(None)] {
+        for safe in [
+            Protection::Local,
+            tls(None, BackendVerification::Ca),
+            tls(None, BackendVerification::Full),
+        ] {
             let sent = answered(Some("secret"), &safe, cleartext);
             assert_eq!(sent.as_deref(), Ok("secret\0"));
         }
         let refused = answered(Some("secret"), &Protection::None, cleartext).unwrap_err();
-        assert!(refused.contains("over TLS or a unix socket only"));
+        assert!(refused.contains("over verified TLS or a unix socket only"));
+        let unverified = tls(Some(vec![1; 32]), BackendVerification::None);
+        let refused = answered(Some("secret"), &unverified, cleartext).unwrap_err();
+        assert!(refused.contains("its certificate is not verified"));
     }
 
     #[test]
@@ -166,7 +199,7 @@ mod tests {
     fn channel_binding_is_used_where_both_sides_can() {
         let both = b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
         let one = b"\0\0\0\x0aSCRAM-SHA-256\0\0";
-        let bound = Protection::Tls(Some(vec![1; 32]));
+        let bound = tls(Some(vec![1; 32]), BackendVerification::None);
         let sent = |protection: &Protection, body: &[u8]| {
             let text = answered(Some("secret"), protection, body).unwrap();
             let (mechanism, rest) = text.split_once('\0').unwrap();
@@ -180,7 +213,8 @@ mod tests {
             "SCRAM-SHA-256-PLUS p=tls-server-end-point,"
         );
         assert_eq!(sent(&bound, one), "SCRAM-SHA-256 y,");
-        assert_eq!(sent(&Protection::Tls(None), both), "SCRAM-SHA-256 n,");
+        let unbindable = tls(None, BackendVerification::Full);
+        assert_eq!(sent(&unbindable, both), "SCRAM-SHA-256 n,");
         assert_eq!(sent(&Protection::None, one), "SCRAM-SHA-256 n,");
     }
 

@@ -1,13 +1,13 @@
-//! [`Roles`]: which server of a backend is a primary or a standby, as the last probes found, and which of them
+//! [`Roles`]: which server of a backend is a primary or a standby, as the last probes found (`servers`), and which of them
 //! `target_session_attrs` admits. The words for those it does not are libpq's.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backend::probe::Prober;
+use crate::backend::servers::{Known, Servers};
 use crate::connection::Target;
 use crate::options::WantedRole;
 
@@ -73,34 +73,32 @@ impl WantedRole {
     }
 }
 
-/// The result of a probe, and when it came.
-#[derive(Clone, Debug)]
-struct Finding {
-    /// Or why the server did not tell.
-    role: Result<ServerRole, String>,
-    at: Instant,
-}
-
 /// The roles of a backend's servers.
 #[derive(Debug)]
 pub(crate) struct Roles {
     pub(crate) wanted: WantedRole,
     pub(crate) prober: Prober,
-    /// How old a finding may be.
+    /// How old a finding may be, and for how long a server counts that no look-up names any more.
     max_age: Duration,
-    /// By exact address: the addresses of one name may be servers of different roles.
-    findings: watch::Sender<HashMap<Target, Finding>>,
+    /// By index of the backend's address.
+    servers: watch::Sender<Vec<Servers>>,
 }
 
 impl Roles {
-    /// Nothing is known yet.
-    pub(crate) fn new(wanted: WantedRole, prober: Prober, connect_timeout: Duration) -> Self {
+    /// Nothing is known yet of the servers behind `addresses` addresses.
+    pub(crate) fn new(
+        wanted: WantedRole,
+        prober: Prober,
+        connect_timeout: Duration,
+        addresses: usize,
+    ) -> Self {
         let intervals = PROBE_INTERVAL.saturating_mul(INTERVALS_KEPT);
+        let servers = std::iter::repeat_with(Servers::default).take(addresses);
         Self {
             wanted,
             prober,
             max_age: connect_timeout.saturating_add(intervals),
-            findings: watch::Sender::default(),
+            servers: watch::Sender::new(servers.collect()),
         }
     }
 
@@ -109,50 +107,88 @@ impl Roles {
         &self.prober
     }
 
-    /// Notes what a probe found, and wakes the sessions that wait for it.
-    pub(crate) fn note(&self, target: Target, role: Result<ServerRole, String>) {
-        let finding = Finding {
-            role,
-            at: Instant::now(),
-        };
-        self.findings.send_modify(|findings| {
-            // A name's former addresses are not kept for ever.
-            findings.retain(|_, finding| finding.at.elapsed() <= self.max_age);
-            findings.insert(target, finding);
+    /// Notes how a look-up of the address with this index ended.
+    pub(crate) fn note_look_up(&self, address: usize, answer: Result<Vec<Target>, String>) {
+        self.change(address, |servers| {
+            servers.note_look_up(answer, Instant::now(), self.max_age);
         });
     }
 
-    /// The role of a server, or why it is not known. Waits for its first probe, until `deadline`. Cancel-safe.
+    /// The servers to be probed behind the address with this index.
+    pub(crate) fn targets(&self, address: usize) -> Vec<Target> {
+        let all = self.servers.borrow();
+        all.get(address).map(Servers::targets).unwrap_or_default()
+    }
+
+    /// Notes what a probe found.
+    pub(crate) fn note_role(
+        &self,
+        address: usize,
+        target: &Target,
+        role: Result<ServerRole, String>,
+    ) {
+        self.change(address, |servers| {
+            servers.note_role(target, role, Instant::now());
+        });
+    }
+
+    /// Wakes the sessions that wait.
+    fn change(&self, address: usize, change: impl FnOnce(&mut Servers)) {
+        self.servers.send_modify(|all| {
+            if let Some(servers) = all.get_mut(address) {
+                change(servers);
+            }
+        });
+    }
+
+    /// The servers behind the address with this index, or why there is none. Waits for the first look-up, until `deadline`.
+    /// Cancel-safe.
+    pub(crate) async fn servers_of(
+        &self,
+        address: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Known>, String> {
+        let mut all = self.servers.subscribe();
+        let looked_up = all.wait_for(|all| all.get(address).is_none_or(Servers::is_looked_up));
+        // Should it take too long, there is a reason, too; the sender lives as long as we do.
+        let _ = timeout_at(deadline, looked_up).await;
+        let all = self.servers.borrow();
+        let servers = all.get(address).ok_or_else(unknown)?;
+        let known = servers.all(Instant::now(), self.max_age);
+        if known.is_empty() {
+            return Err(servers.failure().to_owned());
+        }
+        Ok(known)
+    }
+
+    /// The role of a server behind the address with this index, or why it is not known. Waits for its first probe, until `deadline`.
+    /// Cancel-safe.
     pub(crate) async fn role_of(
         &self,
+        address: usize,
         target: &Target,
         deadline: Instant,
     ) -> Result<ServerRole, String> {
-        let mut findings = self.findings.subscribe();
-        let first = findings.wait_for(|findings| self.fresh(findings, target).is_some());
-        match timeout_at(deadline, first).await {
-            Ok(Ok(findings)) => self
-                .fresh(&findings, target)
-                .map_or_else(|| Err(unknown()), |finding| finding.role.clone()),
+        let role = |all: &Vec<Servers>| {
+            let servers = all.get(address)?;
+            servers.role_of(target, Instant::now(), self.max_age)
+        };
+        let mut all = self.servers.subscribe();
+        let told = all.wait_for(|all| role(all).is_some());
+        match timeout_at(deadline, told).await {
+            Ok(Ok(all)) => role(&all).unwrap_or_else(|| Err(unknown())),
             // The sender lives as long as we do.
             Ok(Err(_)) | Err(_) => Err(unknown()),
         }
     }
 
     /// The role of a server as far as it is known now.
-    pub(crate) fn role_now(&self, target: &Target) -> Option<ServerRole> {
-        let findings = self.findings.borrow();
-        self.fresh(&findings, target)?.role.as_ref().ok().copied()
-    }
-
-    fn fresh<'f>(
-        &self,
-        findings: &'f HashMap<Target, Finding>,
-        target: &Target,
-    ) -> Option<&'f Finding> {
-        findings
-            .get(target)
-            .filter(|finding| finding.at.elapsed() <= self.max_age)
+    pub(crate) fn role_now(&self, address: usize, target: &Target) -> Option<ServerRole> {
+        let all = self.servers.borrow();
+        let role = all
+            .get(address)?
+            .role_of(target, Instant::now(), self.max_age);
+        role?.ok()
     }
 }
 

@@ -1,32 +1,39 @@
 //! CancelRequests: which session a key belongs to, and the one-packet connection that forwards the request.
 //!
 //! A CancelRequest carries nothing but a process id and a secret key. The key is noted when the backend tells it to its client;
-//! an unknown key is forwarded to each address of each backend of the route, since another instance may have served the session.
+//! an unknown key is forwarded to each server where its session may be, since another instance may have served it. Anybody can send
+//! one, so few are on their way at a time.
 
 use std::borrow::Borrow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use pgtls_wire::encode_cancel_request;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::backends::Backends;
-use crate::connection::choose::connect_address;
+use crate::connection::choose::targets_in_order;
 use crate::connection::connect::{Link, Target, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
+use crate::data_plane::Shared;
+use crate::options::BackendAddress;
 use crate::report::{CloseReason, FaultSide};
 use crate::routes::Route;
 
 /// How long the server may take to close the connection after it read the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// To how many addresses a request with an unknown key is sent at most.
+/// To how many servers a request with an unknown key is sent at most.
 const MAX_TARGETS: usize = 8;
+
+/// How many requests with unknown keys may be on their way at a time.
+pub(crate) const MAX_UNKNOWN: usize = 32;
 
 /// A session's key, within its route.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -158,17 +165,22 @@ impl Drop for CancelEntry {
     }
 }
 
-/// Forwards a CancelRequest; ends when the server has closed the connection, its only answer.
+/// Forwards a CancelRequest; ends when the server has closed the connection, its only answer. `host` is the row of
+/// `[[proxy.listener.host]]` whose identity the client was shown.
 pub(crate) async fn forward_cancel(
-    registry: &CancelRegistry,
+    shared: &Shared,
     route: &Route,
     key: &CancelKey,
+    host: Option<usize>,
     scratch: &RefCell<Scratch>,
 ) -> Ending {
     let packet = encode_cancel_request(key.process_id, &key.secret_key);
-    let result = match registry.find(key) {
+    let result = match shared.cancels.find(key) {
         Some(place) => send_to_place(&place, &packet, scratch).await,
-        None => send_to_all(&route.backends, &packet, scratch).await,
+        None => match shared.unknown_cancels.try_acquire() {
+            Ok(_slot) => send_to_all(route, host, &packet, scratch).await,
+            Err(_) => Err(too_many()),
+        },
     };
     match result {
         Ok(()) => Ending::quiet(CloseReason::CancelForwarded),
@@ -182,6 +194,13 @@ pub(crate) async fn forward_cancel(
     }
 }
 
+fn too_many() -> Ending {
+    let message = format!(
+        "its key is unknown, and {MAX_UNKNOWN} requests with unknown keys are being forwarded already"
+    );
+    Ending::by(FaultSide::Proxy, CloseReason::CancelFailed, message)
+}
+
 async fn send_to_place(
     CancelPlace { backend, target }: &CancelPlace,
     packet: &[u8],
@@ -191,26 +210,72 @@ async fn send_to_place(
     send_packet(&link, packet, scratch).await
 }
 
-/// The key is unknown here: every address of every backend gets the request, and one success is enough.
+/// The key is unknown here: all servers where its session may be get the request at the same time, and one success is enough.
 async fn send_to_all(
-    backends: &Backends,
+    route: &Route,
+    host: Option<usize>,
     packet: &[u8],
     scratch: &RefCell<Scratch>,
 ) -> Result<(), Ending> {
-    let mut result = Err(Ending::quiet(CloseReason::CancelFailed));
-    let addresses = backends.iter().flat_map(|backend| {
+    // A hook may have led the session away from its host's backend.
+    let of_host = host
+        .filter(|_| !route.hooks.route)
+        .and_then(|row| route.backends.of_host(row));
+    let only = of_host.map(|named| &named.backend);
+    let all = route.backends.iter().filter(|_| only.is_none());
+    let addresses = only.into_iter().chain(all).flat_map(|backend| {
         let addresses = backend.addresses.iter();
         addresses.map(move |address| (backend, address))
     });
-    for (backend, address) in addresses.take(MAX_TARGETS) {
-        let sent = match connect_address(backend, address, scratch).await {
-            Ok(link) => send_packet(&link, packet, scratch).await,
-            Err(ending) => Err(ending),
-        };
-        if sent.is_ok() || result.is_err() {
-            result = sent;
+    let left = &Cell::new(MAX_TARGETS);
+    let sending = addresses.take(MAX_TARGETS).map(|(backend, address)| {
+        let sent = send_to_address(backend, address, left, packet, scratch);
+        async move { sent.await.map_err(|ending| ending.naming(address)) }
+    });
+    at_the_same_time(sending).await
+}
+
+/// Sends the request to every server that the address stands for, but to no more than are `left`.
+async fn send_to_address(
+    backend: &Backend,
+    address: &BackendAddress,
+    left: &Cell<usize>,
+    packet: &[u8],
+    scratch: &RefCell<Scratch>,
+) -> Result<(), Ending> {
+    let mut targets = targets_in_order(backend, address).await?;
+    targets.truncate(left.get());
+    left.set(left.get().saturating_sub(targets.len()));
+    let sending = targets.iter().map(|target| async move {
+        let link = connect_in_time(backend, target, scratch).await?;
+        send_packet(&link, packet, scratch).await
+    });
+    at_the_same_time(sending).await
+}
+
+/// Waits for all of them; the error is that of the last.
+async fn at_the_same_time<F: Future<Output = Result<(), Ending>>>(
+    sending: impl Iterator<Item = F>,
+) -> Result<(), Ending> {
+    let mut pending: Vec<_> = sending.map(Box::pin).collect();
+    let mut result = Err(Ending::quiet(CloseReason::CancelFailed));
+    poll_fn(|context| {
+        pending.retain_mut(|sending| match sending.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(sent) => {
+                if result.is_err() {
+                    result = sent;
+                }
+                false
+            }
+        });
+        if pending.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
-    }
+    })
+    .await;
     result
 }
 

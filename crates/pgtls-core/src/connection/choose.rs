@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::backend::Backend;
 use crate::backend::order::put_in_order;
 use crate::backend::role::{Pass, Roles};
+use crate::backend::servers::Known;
 use crate::backend::warm::WarmLink;
 use crate::connection::connect::{Link, Target, connect_in_time, targets_of, unreachable};
 use crate::connection::ending::Ending;
@@ -49,7 +50,7 @@ pub(crate) async fn choose_cold(
 }
 
 /// A link to exactly this address, whatever its role: the first place it stands for that lets us in.
-pub(crate) async fn connect_address(
+async fn connect_address(
     backend: &Backend,
     address: &BackendAddress,
     scratch: &RefCell<Scratch>,
@@ -65,7 +66,8 @@ pub(crate) async fn connect_address(
     Err(last.naming(address))
 }
 
-async fn targets_in_order(
+/// Every place the address stands for, in the order in which they are to be tried.
+pub(crate) async fn targets_in_order(
     backend: &Backend,
     address: &BackendAddress,
 ) -> Result<Vec<Target>, Ending> {
@@ -81,14 +83,7 @@ struct Choice<'a> {
     takes_warm: bool,
 }
 
-/// A server that a session may go to, as far as its place in the order says.
-struct Candidate<'a> {
-    index: usize,
-    address: &'a BackendAddress,
-    target: Target,
-}
-
-impl<'a> Choice<'a> {
+impl Choice<'_> {
     async fn choose(self) -> Result<Chosen, Ending> {
         let mut addresses: Vec<_> = self.backend.addresses.iter().enumerate().collect();
         put_in_order(self.backend.load_balance_hosts, &mut addresses);
@@ -118,73 +113,48 @@ impl<'a> Choice<'a> {
         Err(last)
     }
 
-    /// The first that lets us in among those whose role is admitted. Waits for a role that no probe has told yet.
+    /// The first that lets us in among those whose role is admitted. The keeper looks names up and probes; the session waits only
+    /// where it has not told anything yet, and not for addresses behind the one that serves it.
     async fn choose_by_role(
         self,
         roles: &Roles,
-        addresses: &[(usize, &'a BackendAddress)],
+        addresses: &[(usize, &BackendAddress)],
     ) -> Result<Chosen, Ending> {
         let now = Instant::now();
         let deadline = now.checked_add(self.backend.connect_timeout).unwrap_or(now);
-        let mut last = unreachable("no address is configured");
-        let candidates = self.candidates(addresses, &mut last).await;
-        let mut objections = Vec::new();
+        let mut failures = Failures {
+            last: unreachable("no address is configured"),
+            objections: Vec::new(),
+        };
         for pass in roles.wanted.passes() {
             if self.is_random()
                 && let Some(chosen) = self.take_warm(|link| is_admitted(roles, *pass, link))
             {
                 return Ok(chosen);
             }
-            objections.clear();
-            for candidate in &candidates {
-                match roles.role_of(&candidate.target, deadline).await {
-                    Err(reason) => {
-                        let message = format!("{}: {reason}", candidate.target);
-                        last = unreachable(message).naming(candidate.address);
-                    }
-                    Ok(role) => match pass.objection(role) {
-                        Some(words) => objections.push(format!("{}: {words}", candidate.target)),
-                        None => match self.connect(candidate).await {
-                            Ok(chosen) => return Ok(chosen),
-                            Err(ending) => last = ending.naming(candidate.address),
-                        },
-                    },
+            failures.objections.clear();
+            let search = Search {
+                choice: self,
+                roles,
+                pass: *pass,
+                deadline,
+            };
+            for (index, address) in addresses {
+                let chosen = search.address(*index, address, &mut failures).await;
+                if let Some(chosen) = chosen {
+                    return Ok(chosen);
                 }
             }
         }
-        Err(if objections.is_empty() {
-            last
-        } else {
-            nobody_fits(roles, &objections, &last)
-        })
+        Err(failures.ending(roles))
     }
 
-    /// Every server, in order. A name that cannot be looked up is left out, and is the `last` failure.
-    async fn candidates(
-        self,
-        addresses: &[(usize, &'a BackendAddress)],
-        last: &mut Ending,
-    ) -> Vec<Candidate<'a>> {
-        let mut candidates = Vec::new();
-        for (index, address) in addresses.iter().copied() {
-            match targets_in_order(self.backend, address).await {
-                Ok(targets) => candidates.extend(targets.into_iter().map(|target| Candidate {
-                    index,
-                    address,
-                    target,
-                })),
-                Err(ending) => *last = ending.naming(address),
-            }
-        }
-        candidates
-    }
-
-    async fn connect(self, candidate: &Candidate<'_>) -> Result<Chosen, Ending> {
-        if let Some(chosen) = self.take_warm(|link| link.target == candidate.target) {
+    async fn connect(self, index: usize, target: &Target) -> Result<Chosen, Ending> {
+        if let Some(chosen) = self.take_warm(|link| link.target == *target) {
             return Ok(chosen);
         }
-        let link = connect_in_time(self.backend, &candidate.target, self.scratch).await?;
-        Ok(self.cold(candidate.index, link))
+        let link = connect_in_time(self.backend, target, self.scratch).await?;
+        Ok(self.cold(index, link))
     }
 
     /// With random order, which server a warm connection leads to was drawn when it was made: any of them will do.
@@ -209,8 +179,78 @@ impl<'a> Choice<'a> {
 
 fn is_admitted(roles: &Roles, pass: Pass, link: &WarmLink) -> bool {
     roles
-        .role_now(&link.target)
+        .role_now(link.address, &link.target)
         .is_some_and(|role| pass.objection(role).is_none())
+}
+
+/// One pass over the servers.
+struct Search<'a> {
+    choice: Choice<'a>,
+    roles: &'a Roles,
+    pass: Pass,
+    deadline: Instant,
+}
+
+impl Search<'_> {
+    /// The first server behind this address that fits and lets us in.
+    async fn address(
+        &self,
+        index: usize,
+        address: &BackendAddress,
+        failures: &mut Failures,
+    ) -> Option<Chosen> {
+        let servers = match self.roles.servers_of(index, self.deadline).await {
+            Ok(servers) => self.in_order(servers),
+            Err(reason) => {
+                failures.last = unreachable(reason).naming(address);
+                return None;
+            }
+        };
+        for Known { target, role, .. } in servers {
+            let role = match role {
+                Some(role) => role,
+                None => self.roles.role_of(index, &target, self.deadline).await,
+            };
+            match role {
+                Err(reason) => {
+                    failures.last = unreachable(format!("{target}: {reason}")).naming(address);
+                }
+                Ok(role) => match self.pass.objection(role) {
+                    Some(words) => failures.objections.push(format!("{target}: {words}")),
+                    None => match self.choice.connect(index, &target).await {
+                        Ok(chosen) => return Some(chosen),
+                        Err(ending) => failures.last = ending.naming(address),
+                    },
+                },
+            }
+        }
+        None
+    }
+
+    /// Those that a probe told something of before the others, and among either those that the last look-up gave.
+    fn in_order(&self, mut servers: Vec<Known>) -> Vec<Known> {
+        put_in_order(self.choice.backend.load_balance_hosts, &mut servers);
+        servers.sort_by_key(|one| (one.role.is_none(), !one.is_current));
+        servers
+    }
+}
+
+/// Why no server was chosen so far.
+struct Failures {
+    /// Of the servers that cannot be reached, or whose role is not known.
+    last: Ending,
+    /// Of the servers that can, in the pass under way.
+    objections: Vec<String>,
+}
+
+impl Failures {
+    fn ending(self, roles: &Roles) -> Ending {
+        if self.objections.is_empty() {
+            self.last
+        } else {
+            nobody_fits(roles, &self.objections, &self.last)
+        }
+    }
 }
 
 /// Servers were found, but none that the route wants.

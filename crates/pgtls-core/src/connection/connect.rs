@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,16 +84,20 @@ pub(crate) async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, 
     if let Ok(ip) = host.parse() {
         return Ok(vec![tcp(SocketAddr::new(ip, port))]);
     }
-    match timeout(
-        LOOKUP_TIMEOUT,
-        tokio::net::lookup_host((host.as_str(), port)),
-    )
-    .await
-    {
-        Ok(Ok(addresses)) => Ok(addresses.map(tcp).collect()),
+    match timeout(LOOKUP_TIMEOUT, look_up(host, port)).await {
+        Ok(Ok(addresses)) => Ok(addresses.into_iter().map(tcp).collect()),
         Ok(Err(error)) => Err(unreachable(format!("name look-up failed: {error}"))),
         Err(_elapsed) => Err(unreachable("name look-up timed out")),
     }
+}
+
+async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(feature = "fault-injection")]
+    if let Some(answer) = crate::fault::look_up(host).await {
+        return answer;
+    }
+    let addresses = tokio::net::lookup_host((host, port)).await?;
+    Ok(addresses.collect())
 }
 
 /// Connects to exactly `target`, in the route's mode, within `connect_timeout`.

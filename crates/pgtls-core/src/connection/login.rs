@@ -202,11 +202,10 @@ async fn answer(
             journal.note(|report| report.is_cancel = true);
             let route = journal.route();
             let key = CancelKey::new(route, process_id, &secret_key);
-            let cancels = &context.shared.cancels;
+            let host = client.shown.as_ref().and_then(|shown| shown.host);
             let forwarded = async {
-                Ok(Answered::Over(
-                    forward_cancel(cancels, route, &key, context.scratch).await,
-                ))
+                let forwarding = forward_cancel(context.shared, route, &key, host, context.scratch);
+                Ok(Answered::Over(forwarding.await))
             };
             return unless(signals, forwarded).await;
         }

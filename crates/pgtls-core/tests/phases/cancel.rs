@@ -1,7 +1,7 @@
 //! CancelRequests: to which backend they go, over what, and with which keys.
 
 use pgtls_core::{CloseReason, FaultSide, Phase, Sslmode};
-use pgtls_testkit::{CancelSeen, EncryptionAnswer, Ending, FakeBackend};
+use pgtls_testkit::{CancelSeen, DEADLINE, EncryptionAnswer, Ending, FakeBackend};
 use pgtls_wire::encode_cancel_request;
 
 use crate::stage::{Arrival, Client, Pki, STARTUP, Stage};
@@ -96,6 +96,69 @@ async fn an_unknown_key_goes_to_every_address_of_the_route() {
         backend.closed(0).await;
         assert_eq!(cancels(backend), std::slice::from_ref(&expected));
     }
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_key_reaches_its_server_though_another_one_does_not_answer() {
+    let pki = Pki::new();
+    let silent = FakeBackend::builder()
+        .encryption(EncryptionAnswer::Silence)
+        .listen()
+        .await;
+    let second = pki.tls_backend().listen().await;
+    let mut options = pki.tls_options(&[&silent, &second]);
+    options.routes[0].backend.connect_timeout = DEADLINE * 10;
+    let stage = Stage::start(&options).await;
+    let packet = encode_cancel_request(7, b"who?");
+    let arrival = Arrival::plain().with_prefix(&packet).within(600_000);
+    let mut client = stage.arrive(arrival).await;
+    second
+        .wait_until(|all| all.iter().any(|one| one.cancel_request.is_some()))
+        .await;
+    silent.wait_until(|all| !all.is_empty()).await;
+    silent.hang_up();
+    client.frontend.read_to_end().await;
+    stage
+        .ended(client.id, CloseReason::CancelForwarded, Phase::Route)
+        .await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn no_more_than_32_requests_with_unknown_keys_are_on_their_way_at_a_time() {
+    let pki = Pki::new();
+    let silent = FakeBackend::builder()
+        .encryption(EncryptionAnswer::Silence)
+        .listen()
+        .await;
+    let mut options = pki.tls_options(&[&silent]);
+    options.routes[0].backend.connect_timeout = DEADLINE * 10;
+    let stage = Stage::start(&options).await;
+    let packet = encode_cancel_request(7, b"who?");
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        let arrival = Arrival::plain().with_prefix(&packet).within(600_000);
+        clients.push(stage.arrive(arrival).await);
+    }
+    silent.wait_until(|all| all.len() == 32).await;
+    let id = cancel(&stage, 7, b"who?").await;
+    let report = stage
+        .ended(id, CloseReason::CancelFailed, Phase::Route)
+        .await;
+    assert_eq!(report.fault_side, Some(FaultSide::Proxy));
+    let message = report.message.unwrap();
+    assert!(message.contains("32"), "{message}");
+    silent.hang_up();
+    for client in &mut clients {
+        client.frontend.read_to_end().await;
+    }
+    assert_eq!(silent.records().len(), 32);
+    // The places are free again.
+    let next = stage.arrive(Arrival::plain().with_prefix(&packet)).await;
+    silent.wait_until(|all| all.len() == 33).await;
+    silent.hang_up();
+    drop((next, clients));
     stage.finish().await;
 }
 

@@ -272,6 +272,42 @@ async fn a_cancel_with_an_unknown_key_goes_to_all_backends_up_to_eight_addresses
 }
 
 #[tokio::test]
+async fn a_cancel_with_an_unknown_key_goes_to_its_hosts_backend_alone() {
+    let pki = Pki::new();
+    let default = FakeBackend::builder().listen().await;
+    let other = FakeBackend::builder().listen().await;
+    let mut options = pki.options(&[&default]);
+    add_backend(&mut options, "other", &other);
+    tls(&mut options).hosts = vec![
+        host(&pki, "with.example", Some("other")).1,
+        host(&pki, "without.example", None).1,
+    ];
+    let mut stage = Stage::start(&options).await;
+    for (name, expected) in [
+        ("with.example", (0, 1)),
+        ("without.example", (1, 2)),
+        ("localhost", (2, 3)),
+    ] {
+        cancel_in_tls(&stage, &pki.client().with_server_name(name)).await;
+        assert_eq!((cancels(&default), cancels(&other)), expected, "{name}");
+    }
+    stage.finish().await;
+    // A hook may have led the session elsewhere.
+    options.routes[0].hooks.route = true;
+    stage = Stage::start(&options).await;
+    cancel_in_tls(&stage, &pki.client().with_server_name("with.example")).await;
+    assert_eq!((cancels(&default), cancels(&other)), (3, 4));
+    stage.finish().await;
+}
+
+async fn cancel_in_tls(stage: &Stage, tls: &TlsClient) {
+    let mut client = stage.shake(Arrival::default(), tls).await;
+    let packet = encode_cancel_request(7, b"who?");
+    client.frontend.send(&packet).await.unwrap();
+    client.frontend.read_to_end().await;
+}
+
+#[tokio::test]
 async fn a_backend_that_is_not_there_keeps_the_routes_from_being_replaced() {
     let pki = Pki::new();
     let backend = FakeBackend::builder().listen().await;

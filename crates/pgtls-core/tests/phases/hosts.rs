@@ -12,7 +12,7 @@ use pgtls_testkit::{
     BackendBehaviour, EncryptionAnswer, FakeBackend, ServerRole, messages, server_config,
     server_config_with_client_ca,
 };
-use pgtls_tls::options::TlsVersion;
+use pgtls_tls::options::{BackendVerification, TlsVersion};
 use pgtls_wire::encode_cancel_request;
 
 use crate::stage::{Arrival, Pki, Stage};
@@ -27,7 +27,7 @@ pub(crate) fn roles(wanted: WantedRole) -> RoleOptions {
     }
 }
 
-fn wanting(wanted: WantedRole, mut options: DataPlaneOptions) -> DataPlaneOptions {
+pub(crate) fn wanting(wanted: WantedRole, mut options: DataPlaneOptions) -> DataPlaneOptions {
     options.routes[0].backend.roles = Some(roles(wanted));
     options
 }
@@ -41,15 +41,15 @@ async fn session(stage: &Stage, pki: &Pki) -> ConnectionReport {
 }
 
 /// Where one session goes.
-async fn destination(stage: &Stage, pki: &Pki) -> String {
+pub(crate) async fn destination(stage: &Stage, pki: &Pki) -> String {
     session(stage, pki).await.backend_addr.unwrap()
 }
 
-fn name(backend: &FakeBackend) -> String {
+pub(crate) fn name(backend: &FakeBackend) -> String {
     backend.tcp_address().to_string()
 }
 
-async fn server(role: &ServerRole) -> FakeBackend {
+pub(crate) async fn server(role: &ServerRole) -> FakeBackend {
     FakeBackend::builder().role(role).listen().await
 }
 
@@ -328,6 +328,50 @@ async fn probes_say_goodbye_and_end_with_the_data_plane_and_with_their_route() {
     backend
         .wait_until(|all| all.iter().all(|one| one.is_closed))
         .await;
+}
+
+/// A backend with TLS that asks probes for their password in cleartext, and a data plane that verifies it so.
+async fn asking_in_cleartext(pki: &Pki, verification: BackendVerification) -> (FakeBackend, Stage) {
+    use std::os::unix::fs::PermissionsExt;
+    let request = b"R\0\0\0\x08\0\0\0\x03".to_vec();
+    let backend = pki
+        .tls_backend()
+        .behaviour(BackendBehaviour::StallLogin(request))
+        .listen()
+        .await;
+    let file = pki.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut roles = roles(WantedRole::Primary);
+    roles.probe_password_file = Some(file);
+    let mut options = pki.tls_options(&[&backend]);
+    options.routes[0].backend.roles = Some(roles);
+    options.routes[0].backend.tls.verification = verification;
+    options.routes[0].backend.tls.root_cert = Some(pki.root_cert());
+    let stage = Stage::start(&options).await;
+    (backend, stage)
+}
+
+#[tokio::test]
+async fn a_probe_sends_its_password_in_the_clear_only_to_a_server_whose_certificate_was_verified() {
+    let pki = Pki::new();
+    let (backend, stage) = asking_in_cleartext(&pki, BackendVerification::None).await;
+    let mut client = stage.knock(Arrival::default(), &pki.client()).await;
+    client.fatal().await;
+    let message = stage.report(client.id).await.message.unwrap();
+    assert_eq!(backend.closed(0).await.received, b"", "{message}");
+    let reason = "asks for the password in cleartext, and its certificate is not verified";
+    assert!(message.contains(reason), "{message}");
+    drop(client);
+    stage.finish().await;
+    for verified in [BackendVerification::Ca, BackendVerification::Full] {
+        let (backend, stage) = asking_in_cleartext(&pki, verified).await;
+        let password = b"p\0\0\0\x0bsecret\0";
+        backend
+            .wait_until(|all| all.iter().any(|one| one.received == password))
+            .await;
+        stage.finish().await;
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod hooks;
 mod hostile;
 mod hosts;
 mod leaks;
+mod lookups;
 mod relay;
 mod reload;
 mod responder;
