@@ -70,6 +70,12 @@ impl ClientTls {
         Arc::ptr_eq(&self.config, &other.config)
     }
 
+    /// How much of the backend's certificate is checked.
+    #[must_use]
+    pub const fn verification(&self) -> BackendVerification {
+        self.verification
+    }
+
     /// Whether verify-full accepted `leaf` for `host` by its subject's CN alone, which deserves a warning.
     #[must_use]
     pub fn used_common_name(&self, leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use pgtls_tls::channel_binding::server_end_point;
+use pgtls_tls::client_config::ClientTls;
 use pgtls_tls::stream::Received;
 use pgtls_wire::next_message;
 use tokio::time::timeout;
@@ -138,7 +139,7 @@ fn protection(backend: &Backend, link: &Link) -> Protection {
             let tls = backend.tls.as_ref();
             Protection::Tls {
                 end_point: leaf.and_then(server_end_point),
-                verification: tls.map(|tls| tls.verification).unwrap_or_default(),
+                verification: tls.map(ClientTls::verification).unwrap_or_default(),
             }
         }
         (Peer::Plain(_), Target::Unix(_)) => Protection::Local,

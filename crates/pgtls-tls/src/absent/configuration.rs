@@ -12,7 +12,7 @@ pub mod client_config {
     use crate::absent::Absent;
     use crate::config_key::BACKEND_SSLMODE;
     use crate::error::TlsConfigError;
-    use crate::options::BackendTlsOptions;
+    use crate::options::{BackendTlsOptions, BackendVerification};
 
     #[derive(Debug, Clone)]
     pub struct ClientTls(pub(crate) Absent);
@@ -20,6 +20,11 @@ pub mod client_config {
     impl ClientTls {
         #[must_use]
         pub const fn is_same_as(&self, _other: &Self) -> bool {
+            match self.0 {}
+        }
+
+        #[must_use]
+        pub const fn verification(&self) -> BackendVerification {
             match self.0 {}
         }
 
