@@ -46,6 +46,7 @@ pub mod resumption_state;
 mod revocation;
 mod revocation_error;
 pub mod server_config;
+mod revocation_keys;
 mod server_name_refusal;
 mod server_resumption;
 pub mod session;
