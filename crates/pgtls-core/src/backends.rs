@@ -22,13 +22,20 @@ pub(crate) struct NamedBackend {
     pub(crate) backend: Arc<Backend>,
 }
 
+/// The names that decide something, as they came: what a `Startup` shows of them has replacement characters where it isn't UTF-8,
+/// and is for people only.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Names<'a> {
+    pub(crate) user: Option<&'a [u8]>,
+    pub(crate) database: Option<&'a [u8]>,
+}
+
 /// What the choice depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish<'a> {
     /// The row of `[[proxy.listener.host]]` whose identity the client was shown.
     pub(crate) host: Option<usize>,
-    pub(crate) user: Option<&'a str>,
-    pub(crate) database: Option<&'a str>,
+    pub(crate) names: Names<'a>,
 }
 
 /// The backends of a route.
@@ -143,15 +150,19 @@ impl Rule {
         }
     }
 
-    /// Whether every pattern there is matches; a database that isn't named is the user's, as for PostgreSQL.
+    /// Whether every pattern there is matches; a database that isn't named is the user's, as for PostgreSQL. A name that isn't UTF-8
+    /// matches no pattern.
     fn matches(&self, wish: Wish<'_>) -> bool {
-        let fits = |pattern: &Option<String>, value: Option<&str>| match (pattern, value) {
+        let fits = |pattern: &Option<String>, value: Option<&[u8]>| match (pattern, value) {
             (None, _) => true,
-            (Some(pattern), Some(value)) => matches_glob(pattern, value),
+            (Some(pattern), Some(value)) => {
+                str::from_utf8(value).is_ok_and(|value| matches_glob(pattern, value))
+            }
             (Some(_), None) => false,
         };
-        let database = wish.database.filter(|name| !name.is_empty());
-        fits(&self.user, wish.user) && fits(&self.database, database.or(wish.user))
+        let Names { user, database } = wish.names;
+        let database = database.filter(|name| !name.is_empty());
+        fits(&self.user, user) && fits(&self.database, database.or(user))
     }
 }
 
@@ -220,10 +231,12 @@ mod tests {
 
     #[test]
     fn a_rule_matches_when_all_it_names_does() {
-        let wish = |user, database| Wish {
+        let wish = |user: Option<&'static str>, database: Option<&'static str>| Wish {
             host: None,
-            user,
-            database,
+            names: Names {
+                user: user.map(str::as_bytes),
+                database: database.map(str::as_bytes),
+            },
         };
         let both = rule(Some("app_*"), Some("orders"));
         assert!(both.matches(wish(Some("app_1"), Some("orders"))));

@@ -3,19 +3,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::SignatureAlgorithm;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use zeroize::Zeroizing;
 
 use crate::config_key as keys;
 use crate::encrypted_key::{KeyDecryptionError, decrypt};
 use crate::error::TlsConfigError;
 use crate::identity_error::IdentityError;
 use crate::leaf::{LeafInfo, parse};
+use crate::opened_keys::{Closed, forget_unused, open_once};
 use crate::passphrase_command::passphrase;
 use crate::pem_file::{KeySection, read_certificates, read_private_key};
 use crate::staple::Staple;
@@ -165,48 +166,64 @@ fn read_signing_key(
         path: path.to_owned(),
         detail: error.to_string(),
     };
+    forget_unused(Instant::now());
     match read_private_key(key, path)? {
         KeySection::Plain(private_key) => provider
             .key_provider
             .load_private_key(private_key)
             .map_err(unsupported),
-        KeySection::Encrypted(encrypted) => {
-            let decrypted = unlock.open(key, path, encrypted.as_deref())?;
-            // Borrowed, so that the only copy is the one that is wiped.
-            let private_key = PrivatePkcs8KeyDer::from(decrypted.as_slice());
-            any_supported_type(&private_key.into()).map_err(unsupported)
-        }
+        KeySection::Encrypted(encrypted) => unlock.open(key, path, encrypted.as_deref()),
     }
 }
 
 impl Unlock<'_> {
-    /// Decrypts a key's PKCS#8 structure; `None` stands for OpenSSL's own, older form.
+    /// The key in a PKCS#8 structure; `None` stands for OpenSSL's own, older form.
     fn open(
         self,
         key: &'static str,
         path: &Path,
         encrypted: Option<&[u8]>,
-    ) -> Result<Zeroizing<Vec<u8>>, TlsConfigError> {
-        let path = path.to_owned();
+    ) -> Result<Arc<dyn SigningKey>, TlsConfigError> {
+        let owned = path.to_owned();
         let command = match self {
-            Self::Never => return Err(TlsConfigError::KeyEncrypted { key, path }),
+            Self::Never => return Err(TlsConfigError::KeyEncrypted { key, path: owned }),
             Self::Listener(None) => {
-                return Err(IdentityError::PassphraseCommandMissing { key, path }.into());
+                return Err(IdentityError::PassphraseCommandMissing { key, path: owned }.into());
             }
             Self::Listener(Some(command)) => command,
         };
-        let refused = |source| {
-            let path = path.clone();
-            IdentityError::KeyDecryption { key, path, source }
+        let opened = match encrypted {
+            None => Err(Closed::Decryption(KeyDecryptionError::Unsupported)),
+            Some(encrypted) => open_once(command, path, encrypted, || {
+                decrypt_with(command, path, encrypted)
+            }),
         };
-        let encrypted = encrypted.ok_or_else(|| refused(KeyDecryptionError::Unsupported))?;
-        let passphrase =
-            passphrase(command, &path).map_err(|source| IdentityError::PassphraseCommand {
-                key: keys::LISTENER_PASSPHRASE_COMMAND,
-                path: path.clone(),
-                source,
-            })?;
-        Ok(decrypt(encrypted, &passphrase).map_err(refused)?)
+        opened.map_err(|closed| closed_key(closed, key, owned))
+    }
+}
+
+fn decrypt_with(
+    command: &str,
+    path: &Path,
+    encrypted: &[u8],
+) -> Result<Arc<dyn SigningKey>, Closed> {
+    let passphrase = passphrase(command, path).map_err(Closed::Command)?;
+    let decrypted = decrypt(encrypted, &passphrase).map_err(Closed::Decryption)?;
+    // Borrowed, so that the only copy is the one that is wiped.
+    let private_key = PrivatePkcs8KeyDer::from(decrypted.as_slice());
+    any_supported_type(&private_key.into()).map_err(|error| Closed::Unsupported(error.to_string()))
+}
+
+fn closed_key(closed: Closed, key: &'static str, path: PathBuf) -> TlsConfigError {
+    match closed {
+        Closed::Command(source) => IdentityError::PassphraseCommand {
+            key: keys::LISTENER_PASSPHRASE_COMMAND,
+            path,
+            source,
+        }
+        .into(),
+        Closed::Decryption(source) => IdentityError::KeyDecryption { key, path, source }.into(),
+        Closed::Unsupported(detail) => TlsConfigError::KeyUnsupported { key, path, detail },
     }
 }
 

@@ -66,6 +66,8 @@ pub mod name_check;
 #[cfg(feature = "rustls")]
 pub mod ocsp;
 #[cfg(feature = "rustls")]
+mod opened_keys;
+#[cfg(feature = "rustls")]
 pub mod ops;
 pub mod options;
 pub mod outbox;
@@ -86,6 +88,8 @@ pub mod resumption_state;
 mod revocation;
 #[cfg(feature = "rustls")]
 mod revocation_error;
+#[cfg(feature = "rustls")]
+mod revocation_keys;
 #[cfg(feature = "rustls")]
 pub mod server_config;
 #[cfg(feature = "rustls")]

@@ -16,14 +16,21 @@ use zeroize::Zeroizing;
 
 /// How long the command may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the rest of what a command wrote is waited for when it ended without a passphrase.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often it is asked whether it has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// What takes `%p`'s place: OpenSSL's prompt, as in `PostgreSQL`.
 const PROMPT: &str = "Enter PEM pass phrase:";
 /// More output than this is not kept; `PostgreSQL` reads one line of 1024 bytes.
 const MAX_OUTPUT_BYTES: u16 = 4096;
+/// More of what it said is not quoted.
+const MAX_QUOTED_CHARACTERS: usize = 200;
 /// Tells the command which key it is for, should several have passphrases of their own.
 const KEY_FILE_VARIABLE: &str = "PGTLS_SSL_KEY_FILE";
+
+/// What was read from a pipe.
+type Output = Zeroizing<Vec<u8>>;
 
 /// Why there is no passphrase.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,19 +109,23 @@ fn run(
         end(&mut child);
         return Err(PassphraseError::TimedOut);
     };
-    let (stdout, stderr) = (collect(stdout, deadline), collect(stderr, deadline));
-    let stderr = stderr.map_or_else(String::new, |text| one_line(&text));
     if !status.success() {
+        let deadline = deadline.min(Instant::now() + LAST_WORDS);
+        let printed = collect(stdout, deadline);
+        let stderr = quotable(collect(stderr, deadline), printed);
         let status = status.to_string();
         return Err(PassphraseError::Failed { status, stderr });
     }
     // Not to be read to the end: a process that outlives the shell holds it open.
-    let Some(stdout) = stdout else {
+    let Some(stdout) = collect(stdout, deadline) else {
         end(&mut child);
         return Err(PassphraseError::TimedOut);
     };
+    // Standard error may stay open for as long as it likes then.
     let passphrase = first_line(&stdout);
     if passphrase.is_empty() {
+        let deadline = deadline.min(Instant::now() + LAST_WORDS);
+        let stderr = quotable(collect(stderr, deadline), Some(stdout));
         return Err(PassphraseError::Empty { stderr });
     }
     Ok(Zeroizing::new(passphrase.to_vec()))
@@ -142,7 +153,7 @@ fn expand(command: &str) -> Result<String, PassphraseError> {
 }
 
 /// Reads from a thread of its own, so that no pipe that stays open can keep us; the thread ends with the pipe.
-fn read_in_background(mut pipe: impl Read + Send + 'static) -> Receiver<Zeroizing<Vec<u8>>> {
+fn read_in_background(mut pipe: impl Read + Send + 'static) -> Receiver<Output> {
     let (sender, receiver) = sync_channel(1);
     thread::spawn(move || {
         // As large as it can get: a vector that grows leaves copies behind.
@@ -158,10 +169,7 @@ fn read_in_background(mut pipe: impl Read + Send + 'static) -> Receiver<Zeroizin
     receiver
 }
 
-fn collect(
-    reader: Option<Receiver<Zeroizing<Vec<u8>>>>,
-    deadline: Instant,
-) -> Option<Zeroizing<Vec<u8>>> {
+fn collect(reader: Option<Receiver<Output>>, deadline: Instant) -> Option<Output> {
     reader?.recv_timeout(remaining(deadline)).ok()
 }
 
@@ -200,9 +208,29 @@ fn first_line(text: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn one_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// What may be told of standard error: nothing that has the passphrase in it, and no line that a shell writes under `set -x`.
+/// Nothing at all when it isn't known what the passphrase is.
+fn quotable(stderr: Option<Output>, stdout: Option<Output>) -> String {
+    let (Some(stderr), Some(stdout)) = (stderr, stdout) else {
+        return String::new();
+    };
+    let secret = first_line(&stdout);
+    let mut lines: Vec<_> = stderr.split(|&byte| byte == b'\n').collect();
+    if stderr.len() >= usize::from(MAX_OUTPUT_BYTES) && lines.len() > 1 {
+        // It was cut off, and the passphrase with it, perhaps.
+        lines.pop();
+    }
+    lines.retain(|line| !line.starts_with(b"+") && !has(line, secret));
+    let words = String::from_utf8_lossy(&lines.join(&b' ')).into_owned();
+    let text = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(MAX_QUOTED_CHARACTERS) {
+        None => text,
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+    }
+}
+
+fn has(line: &[u8], secret: &[u8]) -> bool {
+    !secret.is_empty() && line.windows(secret.len()).any(|part| part == secret)
 }
 
 #[cfg(test)]
@@ -286,5 +314,35 @@ mod tests {
     fn output_beyond_all_measure_is_kept_in_part() {
         let whole = ask("head -c 100000 /dev/zero | tr '\\0' x").unwrap();
         assert_eq!(whole.len(), usize::from(MAX_OUTPUT_BYTES));
+    }
+
+    #[test]
+    fn what_a_command_said_is_quoted_without_the_passphrase_and_in_short() {
+        for command in [
+            "echo 'open sesame'; echo 'got open sesame' >&2; echo sealed >&2; exit 3",
+            "set -x; word='open sesame'; echo sealed >&2; exit 3",
+            "set -x; echo 'open sesame'; { echo sealed >&2; exit 3; }",
+        ] {
+            let error = ask(command).unwrap_err().to_string();
+            assert!(!error.contains("sesame"), "{error}");
+            assert!(error.contains("it said: sealed"), "{error}");
+        }
+        let error = ask("echo; echo sealed >&2").unwrap_err().to_string();
+        assert!(error.contains("it said: sealed"), "{error}");
+        let long = ask("head -c 3000 /dev/zero | tr '\\0' x >&2; exit 1").unwrap_err();
+        let PassphraseError::Failed { stderr, .. } = long else {
+            panic!("{long}");
+        };
+        assert_eq!(stderr, "x".repeat(MAX_QUOTED_CHARACTERS) + "…");
+    }
+
+    #[test]
+    fn a_process_that_keeps_standard_error_open_is_not_waited_for() {
+        let limit = Duration::from_secs(20);
+        let begun = Instant::now();
+        let command = "sleep 20 > /dev/null & echo open sesame";
+        let found = run(command, Path::new("/k"), limit).unwrap();
+        assert_eq!(found.as_slice(), b"open sesame");
+        assert!(begun.elapsed() < limit);
     }
 }

@@ -62,12 +62,6 @@ pub(crate) fn read_revocation_lists(
     Ok(lists)
 }
 
-/// Reads a text file; bytes that are not UTF-8 become replacement characters.
-pub(crate) fn read_text(key: &'static str, path: &Path) -> Result<String, TlsConfigError> {
-    let (_, text) = read(key, path)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
 /// Reads the first private key of a PEM file that only its owner may read.
 pub(crate) fn read_private_key(
     key: &'static str,
@@ -97,7 +91,8 @@ pub(crate) fn read_private_key(
     }
 }
 
-fn read(key: &'static str, path: &Path) -> Result<(Metadata, Vec<u8>), TlsConfigError> {
+/// Reads a file as it is, and what it was when it was opened.
+pub(crate) fn read(key: &'static str, path: &Path) -> Result<(Metadata, Vec<u8>), TlsConfigError> {
     let unreadable = |source| TlsConfigError::FileUnreadable {
         key,
         path: path.to_owned(),

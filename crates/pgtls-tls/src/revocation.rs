@@ -1,8 +1,8 @@
 //! [`Revocation`]: the certificate revocation lists (CRL, RFC 5280 section 5) of a file, and whether a chain is revoked by them.
 //!
 //! As PostgreSQL does with OpenSSL's `CRL_CHECK | CRL_CHECK_ALL`: every certificate below the root needs a list of its
-//! issuer that has not expired. webpki judges; this adds which list is taken when an issuer has several (the newest), and
-//! says whose list is missing or expired. Without a list of any trusted root everybody would be refused, so
+//! issuer that has not expired. webpki judges; this adds which list is taken when an issuer has several (the newest of its
+//! key), and says whose list is missing or expired. Without a list of any trusted root everybody would be refused, so
 //! that is an error of the configuration.
 
 use std::path::Path;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use rustls::CertificateError;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use webpki::{
     BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
-    RevocationOptionsBuilder,
+    RevocationOptions, RevocationOptionsBuilder, VerifiedPath,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -25,6 +25,7 @@ use crate::date::{rfc3339, unix_seconds};
 use crate::error::{RevocationListError, TlsConfigError};
 use crate::leaf::{parse, sha256_hex};
 use crate::pem_file::read_revocation_lists;
+use crate::revocation_keys::{ListSignature, Namesakes, issuer_keys};
 
 /// The lists of one file.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(crate) struct Revocation {
     /// The newest of an issuer first: webpki takes the first that fits.
     lists: Vec<CertRevocationList<'static>>,
     infos: Vec<ListInfo>,
+    namesakes: Namesakes,
 }
 
 /// One list, described.
@@ -75,8 +77,13 @@ impl Revocation {
         roots: &Roots,
     ) -> Result<Self, TlsConfigError> {
         let mut lists = read_lists(key, path)?;
-        lists.sort_by_key(|(info, _)| std::cmp::Reverse(info.this_update));
-        let (infos, lists): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
+        lists.sort_by_key(|(info, ..)| std::cmp::Reverse(info.this_update));
+        let (mut infos, mut kept, mut signatures) = (Vec::new(), Vec::new(), Vec::new());
+        for (info, list, signature) in lists {
+            infos.push(info);
+            kept.push(list);
+            signatures.push(signature);
+        }
         if !infos
             .iter()
             .any(|info| roots.have_subject(&info.issuer_der))
@@ -90,7 +97,12 @@ impl Revocation {
                 },
             });
         }
-        Ok(Self { lists, infos })
+        let issuers = kept.iter().map(CertRevocationList::issuer);
+        Ok(Self {
+            namesakes: Namesakes::among(issuers.zip(signatures).collect()),
+            lists: kept,
+            infos,
+        })
     }
 
     /// Checks a chain that is otherwise good.
@@ -103,29 +115,41 @@ impl Revocation {
         now: UnixTime,
         provider: &Arc<CryptoProvider>,
     ) -> Result<(), Unproven> {
-        let lists: Vec<_> = self.lists.iter().collect();
-        let options = RevocationOptionsBuilder::new(&lists)
-            .map_err(|_| self.unknown(leaf, intermediates))?
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build();
         let end_entity =
             EndEntityCert::try_from(leaf).map_err(|_| self.unknown(leaf, intermediates))?;
-        let result = end_entity.verify_for_usage(
-            provider.signature_verification_algorithms.all,
-            &store.roots,
-            intermediates,
+        let judge = Judge {
+            end_entity: &end_entity,
+            purpose,
             now,
-            match purpose {
-                Purpose::Server => KeyUsage::server_auth(),
-                Purpose::Client => KeyUsage::client_auth(),
-            },
-            Some(options),
-            None,
-        );
+            provider,
+        };
+        let result = if self.namesakes.are_there() {
+            let by_key = |path: &VerifiedPath<'_>| self.check_path(path, judge);
+            judge.build(&store.roots, intermediates, &by_key)
+        } else {
+            let lists: Vec<_> = self.lists.iter().collect();
+            judge.verify(&lists, &store.roots, intermediates)
+        };
         match result {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(error) => Err(self.explain(&error, leaf, intermediates)),
         }
+    }
+
+    /// Checks one chain by the lists of the keys on it.
+    fn check_path(&self, path: &VerifiedPath<'_>, judge: Judge<'_>) -> Result<(), webpki::Error> {
+        let keys = issuer_keys(path);
+        let algorithms = judge.provider.signature_verification_algorithms.all;
+        let speaking = self.lists.iter().enumerate().filter(|(index, list)| {
+            self.namesakes
+                .speaks(*index, list.issuer(), &keys, algorithms)
+        });
+        let lists: Vec<_> = speaking.map(|(_, list)| list).collect();
+        let intermediates: Vec<_> = path
+            .intermediate_certificates()
+            .map(webpki::Cert::der)
+            .collect();
+        judge.verify(&lists, std::slice::from_ref(path.anchor()), &intermediates)
     }
 
     #[expect(
@@ -194,6 +218,67 @@ impl Revocation {
     }
 }
 
+/// What a chain is judged with.
+#[derive(Clone, Copy)]
+struct Judge<'a> {
+    end_entity: &'a EndEntityCert<'a>,
+    purpose: Purpose,
+    now: UnixTime,
+    provider: &'a CryptoProvider,
+}
+
+type PathCheck<'a> = &'a dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>;
+
+impl Judge<'_> {
+    fn verify(
+        &self,
+        lists: &[&CertRevocationList<'_>],
+        roots: &[TrustAnchor<'_>],
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), webpki::Error> {
+        let options = RevocationOptionsBuilder::new(lists)
+            .map_err(|_| webpki::Error::UnknownRevocationStatus)?
+            .with_expiration_policy(ExpirationPolicy::Enforce)
+            .build();
+        self.run(roots, intermediates, Some(options), None)
+    }
+
+    /// Finds a chain that passes `check`, which alone looks at lists.
+    fn build(
+        &self,
+        roots: &[TrustAnchor<'_>],
+        intermediates: &[CertificateDer<'_>],
+        check: PathCheck<'_>,
+    ) -> Result<(), webpki::Error> {
+        self.run(roots, intermediates, None, Some(check))
+    }
+
+    fn run(
+        &self,
+        roots: &[TrustAnchor<'_>],
+        intermediates: &[CertificateDer<'_>],
+        lists: Option<RevocationOptions<'_>>,
+        check: Option<PathCheck<'_>>,
+    ) -> Result<(), webpki::Error> {
+        let usage = match self.purpose {
+            Purpose::Server => KeyUsage::server_auth(),
+            Purpose::Client => KeyUsage::client_auth(),
+        };
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        self.end_entity
+            .verify_for_usage(
+                algorithms,
+                roots,
+                intermediates,
+                self.now,
+                usage,
+                lists,
+                check,
+            )
+            .map(drop)
+    }
+}
+
 /// Every list of a file, described; for inspection, whoever issued it.
 pub(crate) fn describe_lists(
     key: &'static str,
@@ -201,11 +286,11 @@ pub(crate) fn describe_lists(
 ) -> Result<Vec<ListInfo>, TlsConfigError> {
     Ok(read_lists(key, path)?
         .into_iter()
-        .map(|(info, _)| info)
+        .map(|(info, ..)| info)
         .collect())
 }
 
-type ReadList = (ListInfo, CertRevocationList<'static>);
+type ReadList = (ListInfo, CertRevocationList<'static>, ListSignature);
 
 fn read_lists(key: &'static str, path: &Path) -> Result<Vec<ReadList>, TlsConfigError> {
     let ders = read_revocation_lists(key, path)?;
@@ -242,7 +327,7 @@ fn parse_list(der: &CertificateRevocationListDer<'_>) -> Result<ReadList, String
         next_update: next_update.timestamp(),
         sha256: sha256_hex(der),
     };
-    Ok((info, list.into()))
+    Ok((info, list.into(), ListSignature::of(&described)))
 }
 
 #[expect(

@@ -12,7 +12,7 @@ use x509_parser::extensions::GeneralName;
 
 use crate::error::TlsConfigError;
 use crate::leaf::parse;
-use crate::pem_file::read_text;
+use crate::pem_file::read;
 use crate::user_map_line::{Token, tokens_of_lines};
 
 /// The rows of a map.
@@ -59,11 +59,14 @@ enum User {
 impl UserMap {
     /// Reads the file that `key` names.
     pub fn from_file(key: &'static str, path: &Path) -> Result<Self, TlsConfigError> {
-        Self::parse(&read_text(key, path)?).map_err(|source| TlsConfigError::UserMap {
-            key,
-            path: path.to_owned(),
-            source,
-        })
+        let (_, bytes) = read(key, path)?;
+        utf_8(&bytes)
+            .and_then(Self::parse)
+            .map_err(|source| TlsConfigError::UserMap {
+                key,
+                path: path.to_owned(),
+                source,
+            })
     }
 
     /// Reads a map; the first line that can't be used is the error.
@@ -87,6 +90,17 @@ impl UserMap {
             .iter()
             .any(|row| names.iter().any(|name| row.allows(name, user)))
     }
+}
+
+/// Nothing is replaced: names that differ in such bytes would become one.
+fn utf_8(bytes: &[u8]) -> Result<&str, UserMapError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        UserMapError {
+            line: good.split(|&byte| byte == b'\n').count(),
+            detail: "is not UTF-8; save the file in that encoding".to_owned(),
+        }
+    })
 }
 
 /// The names by which a map knows a certificate: its CN, then every dNSName, rfc822Name and URI. One with a NUL names nobody.
@@ -310,6 +324,19 @@ mod tests {
         assert!(error("m /(a)\\1 b").contains("backreferences are not supported"));
         assert!(error("include other.map").contains("not supported"));
         assert!(error("m \"a b").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_an_error_with_its_line() {
+        let name = format!("pgtls-user-map-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, b"m alice app\nm bob \xc3\xa9t\xe9\nm x y\n").unwrap();
+        let error = UserMap::from_file("listener.user_map_file", &path).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            error.to_string().contains("line 2: is not UTF-8"),
+            "{error}"
+        );
     }
 
     #[test]

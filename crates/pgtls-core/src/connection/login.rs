@@ -222,11 +222,7 @@ async fn answer(
     #[cfg(feature = "fault-injection")]
     crate::fault::strike_session(startup.application_name.as_deref());
     check_admission(client, is_over_limit, journal.route())?;
-    check_user(
-        client.tls.as_ref(),
-        journal.route(),
-        startup.user.as_deref(),
-    )?;
+    check_user(client.tls.as_ref(), journal.route(), &startup)?;
     let named = unless(signals, about_route(client, &startup, context, journal)).await?;
     let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
     let connecting = connect_backend(&backend, context.scratch);
@@ -245,8 +241,7 @@ fn choose_backend(
     let backends = &journal.route().backends;
     let wish = Wish {
         host: client.shown.as_ref().and_then(|shown| shown.host),
-        user: startup.user.as_deref(),
-        database: startup.database.as_deref(),
+        names: startup.names(),
     };
     let chosen = named.map_or_else(
         || Ok(backends.choose(wish)),

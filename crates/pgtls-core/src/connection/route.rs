@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use pgtls_tls::stream::Received;
 use pgtls_wire::{Parsed, SqlState, StartupError, StartupPacket, parse_startup_packet};
 
+use crate::backends::Names;
 use crate::connection::ending::Ending;
 use crate::connection::peer::{ClientPeer, Scratch};
 use crate::report::{CloseReason, FaultSide};
@@ -29,6 +30,23 @@ pub(crate) struct Startup {
     pub(crate) user: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) application_name: Option<String>,
+}
+
+impl Startup {
+    /// Read again from the packet.
+    pub(crate) fn names(&self) -> Names<'_> {
+        let Ok(Parsed::Packet {
+            packet: StartupPacket::StartupMessage(startup),
+            ..
+        }) = parse_startup_packet(&self.bytes)
+        else {
+            return Names::default();
+        };
+        Names {
+            user: startup.user(),
+            database: startup.database(),
+        }
+    }
 }
 
 /// Reads until the first packet is complete; at most `MAX_STARTUP_PACKET_BYTES` plus one read are kept.

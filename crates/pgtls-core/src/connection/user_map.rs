@@ -8,6 +8,7 @@ use pgtls_tls::user_map::system_users;
 use pgtls_wire::SqlState;
 
 use crate::connection::ending::Ending;
+use crate::connection::route::Startup;
 use crate::report::{CloseReason, FaultSide};
 use crate::routes::Route;
 
@@ -15,7 +16,7 @@ use crate::routes::Route;
 pub(crate) fn check_user(
     tls: Option<&TlsSummary>,
     route: &Route,
-    user: Option<&str>,
+    startup: &Startup,
 ) -> Result<(), Ending> {
     let map = route.listener_tls.as_ref();
     let Some(map) = map.and_then(|tls| tls.user_map.as_deref()) else {
@@ -25,10 +26,15 @@ pub(crate) fn check_user(
         return Err(missing());
     };
     let names = system_users(leaf);
-    if user.is_some_and(|user| map.allows(&names, user)) {
+    // Who isn't UTF-8 is in no map.
+    let user = startup.names().user.map(str::from_utf8);
+    if user.is_some_and(|user| user.is_ok_and(|user| map.allows(&names, user))) {
         return Ok(());
     }
-    Err(not_mapped(&names, user.unwrap_or_default()))
+    Err(not_mapped(
+        &names,
+        startup.user.as_deref().unwrap_or_default(),
+    ))
 }
 
 fn missing() -> Ending {

@@ -117,6 +117,33 @@ async fn a_plaintext_session_is_led_by_the_rules_alone() {
     stage.finish().await;
 }
 
+#[tokio::test]
+async fn a_name_that_is_not_utf_8_matches_no_pattern() {
+    let pki = Pki::new();
+    let default = FakeBackend::builder().listen().await;
+    let other = FakeBackend::builder().listen().await;
+    let mut options = pki.options(&[&default]);
+    add_backend(&mut options, "other", &other);
+    options.routes[0].rules = vec![
+        rule(Some("\u{fffd}*"), None, "other"),
+        rule(None, Some("*"), "other"),
+    ];
+    let stage = Stage::start(&options).await;
+    for (user, database) in [("?lice", "?"), ("alice", "?"), ("?lice", "")] {
+        let mut client = stage.shake(Arrival::default(), &pki.client()).await;
+        let parameters = [("user", user), ("database", database)];
+        let mut startup = messages::startup_message(0, &parameters);
+        for byte in &mut startup {
+            *byte = if *byte == b'?' { 0xff } else { *byte };
+        }
+        client.frontend.send(&startup).await.unwrap();
+        client.frontend.read_until_ready().await.unwrap();
+        client.close().await;
+    }
+    assert_eq!((default.records().len(), other.records().len()), (3, 0));
+    stage.finish().await;
+}
+
 /// The report of a client that was refused in its handshake; both versions must agree on the alert.
 async fn refused(stage: &Stage, client: &TlsClient) -> (String, String) {
     let mut last = None;

@@ -1,7 +1,7 @@
 //! `user_map_file`: who may log in with which client certificate, and what the others are told.
 
 use pgtls_core::{CloseReason, DataPlaneOptions, FaultSide, Phase};
-use pgtls_testkit::{CertificateSpec, Ending, FakeBackend, TlsClient};
+use pgtls_testkit::{CertificateSpec, Ending, FakeBackend, TlsClient, messages};
 use pgtls_tls::options::ClientCertificate;
 
 use crate::stage::{Arrival, Pki, Stage};
@@ -155,5 +155,27 @@ async fn a_reload_reads_the_map_again_and_keeps_the_old_one_when_it_is_broken() 
         "{error}"
     );
     assert_eq!(refusal(&stage, Arrival::default(), Some(&tls)).await, None);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_user_that_is_not_utf_8_is_nobodys() {
+    let pki = Pki::new();
+    let backend = FakeBackend::builder().listen().await;
+    let map = "m bob \u{fffd}lice\nm bob all\nm bob /^.*$\n";
+    let stage = Stage::start(&mapping(&pki, &backend, map)).await;
+    let tls = showing(&pki, &CertificateSpec::client("bob"));
+    let mut client = stage.shake(Arrival::default(), &tls).await;
+    let mut startup = messages::startup_message(0, &[("user", "?lice"), ("database", "app")]);
+    let place = startup.iter().position(|&byte| byte == b'?').unwrap();
+    startup[place] = 0xff;
+    client.frontend.send(&startup).await.unwrap();
+    assert_eq!(client.fatal().await.sqlstate, "28000");
+    let id = client.id;
+    drop(client);
+    let report = stage.report(id).await;
+    assert_eq!(report.reason, CloseReason::ClientCertificateNotMapped);
+    assert_eq!(report.user.as_deref(), Some("\u{fffd}lice"));
+    assert_eq!(backend.records().len(), 0);
     stage.finish().await;
 }

@@ -100,3 +100,56 @@ fn a_key_in_openssls_older_form_is_refused_with_the_command_that_converts() {
     assert_eq!(found[0].0, "listener.ssl_key_file");
     assert!(found[0].2.contains("openssl pkcs8 -topk8"), "{found:?}");
 }
+
+/// A command that counts its runs, and the file it counts them in.
+fn counting(shelf: &Shelf, rest: &str) -> (String, std::path::PathBuf) {
+    let file = shelf.directory.path().join("runs");
+    (format!("echo >> {}; {rest}", file.display()), file)
+}
+
+fn runs(file: &std::path::Path) -> usize {
+    std::fs::read(file).map_or(0, |text| text.len())
+}
+
+#[test]
+fn the_command_runs_once_for_each_key_until_its_file_or_the_command_changes() {
+    let shelf = Shelf::new();
+    let (command, file) = counting(&shelf, "echo open sesame");
+    let options = with_command(&command, locked(&shelf, KeyEncryption::DEFAULT));
+    for _ in 0..3 {
+        build_server_config(&options).unwrap();
+        assert_eq!(runs(&file), 1);
+        assert!(problems(&options).is_empty());
+        assert_eq!(runs(&file), 1);
+    }
+    let renewed = with_command(&command, locked(&shelf, KeyEncryption::DEFAULT));
+    for _ in 0..2 {
+        build_server_config(&renewed).unwrap();
+        assert_eq!(runs(&file), 2);
+    }
+    let otherwise = with_command(&format!("{command} "), renewed);
+    build_server_config(&otherwise).unwrap();
+    assert_eq!(runs(&file), 3);
+}
+
+#[test]
+fn a_command_that_failed_is_not_run_again_at_once() {
+    let shelf = Shelf::new();
+    for (rest, words) in [
+        ("echo no >&2; exit 1", "it said: no"),
+        ("echo open says me", "the passphrase is wrong"),
+    ] {
+        let (command, file) = counting(&shelf, rest);
+        let options = with_command(&command, locked(&shelf, KeyEncryption::DEFAULT));
+        let before = runs(&file);
+        for _ in 0..5 {
+            let found = problems(&options);
+            assert!(found[0].2.contains(words), "{found:?}");
+        }
+        assert_eq!(runs(&file), before + 1, "{rest}");
+        // Another key is another matter.
+        let renewed = with_command(&command, locked(&shelf, KeyEncryption::DEFAULT));
+        assert!(!problems(&renewed).is_empty());
+        assert_eq!(runs(&file), before + 2, "{rest}");
+    }
+}

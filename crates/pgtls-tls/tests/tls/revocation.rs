@@ -13,9 +13,10 @@ use rcgen::{
     Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use rustls_pki_types::pem::PemObject as _;
 
 use crate::support::{
-    Authority, Directory, Files, authority_params, connect, leaf_params, listener, named,
+    Authority, Directory, Files, authority_params, connect, leaf_params, listener, named, pem,
 };
 
 /// An authority that may sign lists, an intermediate below it, and a directory for files.
@@ -344,4 +345,63 @@ fn the_dates_of_authorities_and_lists_are_told() {
         ]
     );
     assert_eq!(entries[1].until, 1_706_745_600);
+}
+
+/// A second root of the same name, as after a change of the authority's key; both are trusted.
+fn renew(lists: &mut Lists, key: KeyPair) -> Authority {
+    let renewed = CertifiedIssuer::self_signed(signing_params("Root"), key).unwrap();
+    let both = lists.root.pem() + &renewed.pem();
+    lists.ca_file = lists.directory.write("both.crt", &both);
+    renewed
+}
+
+#[test]
+fn the_lists_of_an_authority_count_for_the_key_that_signed_them() {
+    for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519] {
+        let mut lists = Lists::new();
+        let renewed = renew(&mut lists, KeyPair::generate_for(algorithm).unwrap());
+        let before = lists.client("before", 1, &lists.root);
+        let behind = lists.client("behind", 1, &renewed);
+        let files = [&before, &behind];
+        for dates in [Dates::Older, Dates::Current] {
+            let judged = |old: &str, new: &str| {
+                let both = [old.to_owned() + new, new.to_owned() + old];
+                both.map(|crl| files.map(|client| lists.judged(&crl, client)))
+            };
+            let of = |issuer: &Authority, revoked: &[u64]| list(issuer, revoked, dates);
+            let current = |revoked: &[u64]| list(&renewed, revoked, Dates::Current);
+            let (accepted, revoked) = (ACCEPTED, REVOKED);
+            let old = of(&lists.root, &[]);
+            assert_eq!(judged(&old, &current(&[])), [[accepted, accepted]; 2]);
+            assert_eq!(judged(&old, &current(&[1])), [[accepted, revoked]; 2]);
+            let old = of(&lists.root, &[1]);
+            assert_eq!(judged(&old, &current(&[])), [[revoked, accepted]; 2]);
+            assert_eq!(judged(&old, ""), [[revoked, UNKNOWN]; 2]);
+            assert_eq!(judged("", &current(&[])), [[UNKNOWN, accepted]; 2]);
+        }
+    }
+}
+
+#[test]
+fn a_list_of_a_renewed_authority_that_has_expired_is_not_replaced_by_the_other_keys() {
+    let mut lists = Lists::new();
+    let renewed = renew(&mut lists, KeyPair::generate().unwrap());
+    let behind = lists.client("behind", 1, &renewed);
+    let crl = list(&lists.root, &[], Dates::Current) + &list(&renewed, &[], Dates::Expired);
+    assert_eq!(lists.judged(&crl, &behind), UNKNOWN);
+}
+
+#[test]
+fn a_newest_list_that_was_damaged_is_not_replaced_by_an_older_one() {
+    let lists = Lists::new();
+    let bob = lists.client("bob", 2, &lists.root);
+    let newest = list(&lists.root, &[2], Dates::Current);
+    let mut der = rustls_pki_types::CertificateRevocationListDer::from_pem_slice(newest.as_bytes())
+        .unwrap()
+        .to_vec();
+    *der.last_mut().unwrap() ^= 1;
+    let damaged = pem("X509 CRL", &der);
+    let older = list(&lists.root, &[], Dates::Older);
+    assert_eq!(lists.judged(&older, &bob), ACCEPTED);
+    assert_eq!(lists.judged(&(damaged + &older), &bob), UNKNOWN);
 }
