@@ -10,9 +10,11 @@ test('a tiny benchmark runs every contestant and writes tables, plots and figure
 }, async () => {
   const results = mkdtempSync(join(tmpdir(), 'pgtls-bench-test-'));
   try {
-    const { code, stdout, output } = await runBench('bench.mjs', [
-      ...['--quick', '--only', 'bulk', '--rounds', '1', '--megabytes', '2', '--results', results],
-    ]);
+    const { code, stdout, output } = await runBench(
+      'bench.mjs',
+      ['--quick', '--only', 'bulk', '--rounds', '1', '--megabytes', '2', '--results', results],
+      150_000,
+    );
     expect(code, output).toBe(0);
     expect(stdout).toContain('## Targets');
     const { cells, failures } = JSON.parse(readFileSync(join(results, 'bench.json'), 'utf8'));
