@@ -8,7 +8,7 @@ use pgtls_tls::summary::TlsSummary;
 /// Why a connection ended. The word is the metric label and the log field `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The client ended the session, and the backend followed.
+    /// The client ended the session, by `Terminate` or by closing, and the backend followed.
     ClientClosed,
     /// The backend ended the session first.
     BackendClosed,

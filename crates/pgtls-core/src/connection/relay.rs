@@ -264,6 +264,7 @@ impl<'s> Relay<'s> {
         let Scratch { plaintext, tls } = &mut *self.scratch.borrow_mut();
         self.note_transfer();
         self.journal.add_bytes_in(plaintext.len());
+        self.state.client_sent(plaintext.filled());
         let bytes = watch.client_sent(plaintext.filled())?;
         if !bytes.is_empty()
             && let Err(error) = self.backend.send(bytes, tls)
@@ -356,9 +357,9 @@ impl<'s> Relay<'s> {
     }
 
     fn reason(&self) -> CloseReason {
-        match self.state.first_end {
-            Some(FirstEnd::Client) | None => CloseReason::ClientClosed,
-            Some(FirstEnd::Backend) => CloseReason::BackendClosed,
+        match self.state.who_left() {
+            FirstEnd::Client => CloseReason::ClientClosed,
+            FirstEnd::Backend => CloseReason::BackendClosed,
         }
     }
 }

@@ -3,6 +3,11 @@
 //! Each direction ends by itself, so that a half-closed session still gets its answer: the receiver is told only once all that
 //! came before was sent. Not representable: an end told twice, bytes after an end.
 
+use pgtls_wire::tag;
+
+/// The whole of a `Terminate` message.
+const TERMINATE: [u8; 5] = [tag::TERMINATE, 0, 0, 0, 4];
+
 /// One direction, named by its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
@@ -36,6 +41,8 @@ pub(crate) struct RelayState {
     pub(crate) outward: Flow,
     /// Which side ended first.
     pub(crate) first_end: Option<FirstEnd>,
+    /// The last that the client sent was `Terminate`.
+    has_terminated: bool,
 }
 
 /// The side that ended first.
@@ -62,7 +69,13 @@ impl RelayState {
             inward: Flow::Open,
             outward: Flow::Open,
             first_end: None,
+            has_terminated: false,
         }
+    }
+
+    /// Notes whether the client has taken its leave with the last of these bytes.
+    pub(crate) fn client_sent(&mut self, bytes: &[u8]) {
+        self.has_terminated = bytes.ends_with(&TERMINATE);
     }
 
     pub(crate) fn client_ended(&mut self) {
@@ -79,6 +92,15 @@ impl RelayState {
     pub(crate) fn backend_broken(&mut self) {
         self.inward = Flow::Over;
         self.first_end.get_or_insert(FirstEnd::Backend);
+    }
+
+    /// Whose decision the end was. A server answers `Terminate` by closing the connection, often before the client has closed its
+    /// own end: that is the client's doing all the same.
+    pub(crate) fn who_left(self) -> FirstEnd {
+        match self.first_end {
+            Some(FirstEnd::Backend) if !self.has_terminated => FirstEnd::Backend,
+            Some(FirstEnd::Client | FirstEnd::Backend) | None => FirstEnd::Client,
+        }
     }
 
     /// Both directions are done with.
@@ -124,6 +146,23 @@ mod tests {
         state.outward = Flow::Over;
         assert!(state.is_over());
         assert_eq!(state.first_end, Some(FirstEnd::Client));
+    }
+
+    #[test]
+    fn a_server_that_closes_at_terminate_was_left_by_the_client() {
+        let mut state = RelayState::new();
+        state.client_sent(b"Q\0\0\0\x05\0X\0\0\0\x04");
+        state.backend_ended();
+        assert_eq!(state.who_left(), FirstEnd::Client);
+    }
+
+    #[test]
+    fn a_server_that_closes_by_itself_has_left_the_client() {
+        let mut state = RelayState::new();
+        state.client_sent(b"X\0\0\0\x04");
+        state.client_sent(b"Q\0\0\0\x05\0");
+        state.backend_ended();
+        assert_eq!(state.who_left(), FirstEnd::Backend);
     }
 
     #[test]

@@ -43,8 +43,8 @@ fn every_message_of_a_session_passes_unchanged_in_both_directions() {
     assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
     drop(client);
     let report = stage.report(id);
-    // At a Terminate the server is the first to close.
-    assert_eq!(report.reason, CloseReason::BackendClosed);
+    // At Terminate the server is the first to close, for the client asked for it.
+    assert_eq!(report.reason, CloseReason::ClientClosed);
     assert_eq!(report.user.as_deref(), Some("alice"));
     assert!(report.client_tls.is_none() && report.backend_tls.is_none());
     assert!(report.bytes_in > 3_000_000 && report.bytes_out > 3_000_000);
