@@ -125,22 +125,19 @@ export class Connection implements NegotiationPort {
   }
 
   /**
-   * Of {@link NegotiationPort}. One byte into an empty socket is normally written at once, which
-   * shows as nothing left to write; only then is the hand-off safe in this very tick.
+   * Of {@link NegotiationPort}. 'S' is left to the data plane, which sends it before all else: what
+   * comes behind it is TLS in any case. 'N' is ours, for plaintext may follow.
    */
   reply(reply: Reply): void {
-    const socket = this.#socket;
-    let isReported = false;
-    const report = (error?: Error | null) => {
-      if (!isReported && !error && !socket.destroyed && socket.errored === null) {
-        isReported = true;
-        this.#handle({ type: 'reply-written' });
-      }
-    };
-    socket.write(reply, 'latin1', (error) => this.#guard(() => report(error)));
-    if (socket.writableLength === 0) {
-      report();
+    if (reply === 'S') {
+      this.#handle({ type: 'reply-written' });
+      return;
     }
+    this.#socket.write(reply, 'latin1', (error) => {
+      if (!error) {
+        this.#guard(() => this.#handle({ type: 'reply-written' }));
+      }
+    });
   }
 
   /** Of {@link NegotiationPort}. */

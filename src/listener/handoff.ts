@@ -13,7 +13,7 @@ import type { Encryption } from '../negotiation/state.ts';
 export interface Handoff {
   connectionId: number;
   routeId: number;
-  /** negotiated: 'S' was written; direct: the first byte was TLS; none: plaintext. */
+  /** negotiated: 'S' is owed, and TLS follows; direct: the first byte was TLS; none: plaintext. */
   encryption: Encryption;
   /** Bytes read from the socket that nobody has consumed. */
   prefix: Buffer | null;

@@ -18,7 +18,10 @@ import { transition } from './transition.ts';
 
 /** What a negotiation asks of the owner of the socket. Each method may report events at once. */
 export interface NegotiationPort {
-  /** Writes the byte and reports `reply-written` when the kernel has it, possibly synchronously. */
+  /**
+   * Writes the byte and reports `reply-written` when the kernel has it; or at once, where whoever gets the socket writes it
+   * before all else.
+   */
   reply(reply: Reply): void;
   /** Gives the socket away; `prefix` are bytes already read that nobody has consumed. */
   handOff(encryption: Encryption, prefix: Buffer | null): void;

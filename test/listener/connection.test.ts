@@ -1,11 +1,11 @@
-/** What real sockets rarely do: a reply that the kernel does not take at once. */
+/** Who answers a request for encryption, and what real sockets rarely do: an answer that the kernel does not take at once. */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
 import { Connection, type ConnectionEnd } from '../../src/listener/connection.ts';
 import { DeadlineQueue } from '../../src/listener/deadline-queue.ts';
 import type { Handoff } from '../../src/listener/handoff.ts';
-import { CLIENT_HELLO, SSL_REQUEST } from '../negotiation/packets.ts';
+import { GSSENC_REQUEST, SSL_REQUEST } from '../negotiation/packets.ts';
 
 /** A socket whose writes end when `finishWrite` is called. */
 class SlowSocket extends Duplex {
@@ -51,40 +51,28 @@ async function arrive(socket: SlowSocket, bytes: Buffer): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-describe('a reply that is not written at once', () => {
-  it('puts the hand-off off until it is', async () => {
+describe("an 'N' that is not written at once", () => {
+  it('puts what comes behind it off until it is', async () => {
     const { socket, handoffs, ends } = negotiate();
-    await arrive(socket, SSL_REQUEST);
-    expect(handoffs).toEqual([]);
+    await arrive(socket, GSSENC_REQUEST);
     socket.finishWrite();
-    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    await arrive(socket, SSL_REQUEST);
+    expect(ends).toHaveLength(1);
     expect(handoffs).toMatchObject([{ encryption: 'negotiated', prefix: null }]);
-    expect(socket.destroyed).toBe(true);
   });
 
   it('is not waited for when bytes arrive before it', async () => {
     const { socket, handoffs, ends } = negotiate();
+    await arrive(socket, GSSENC_REQUEST);
     await arrive(socket, SSL_REQUEST);
-    await arrive(socket, CLIENT_HELLO);
     expect(ends).toMatchObject([{ outcome: { reason: 'stuffed_bytes' } }]);
     socket.finishWrite();
     expect(handoffs).toEqual([]);
   });
 
-  it('leaves what Node reads in the same tick to TLS, in the data plane', async () => {
-    const { socket, handoffs, ends } = negotiate();
-    await arrive(socket, SSL_REQUEST);
-    socket.push(CLIENT_HELLO);
-    socket.finishWrite();
-    await vi.waitFor(() => expect(ends).toHaveLength(1));
-    expect(Buffer.concat(handoffs.map(({ prefix }) => prefix ?? Buffer.alloc(0)))).toEqual(
-      CLIENT_HELLO,
-    );
-  });
-
   it('never leads to a hand-off when it fails', async () => {
     const { socket, handoffs, ends, closed } = negotiate();
-    await arrive(socket, SSL_REQUEST);
+    await arrive(socket, GSSENC_REQUEST);
     socket.finishWrite(new Error('EPIPE'));
     await vi.waitFor(() => expect(closed).toHaveBeenCalledOnce());
     expect(handoffs).toEqual([]);
@@ -93,10 +81,22 @@ describe('a reply that is not written at once', () => {
 
   it('is given up at the deadline', async () => {
     const { socket, connection, ends } = negotiate();
-    await arrive(socket, SSL_REQUEST);
+    await arrive(socket, GSSENC_REQUEST);
     connection.expire();
     expect(ends).toMatchObject([{ outcome: { reason: 'login_timeout' } }]);
     connection.expire();
+    expect(socket.destroyed).toBe(true);
+  });
+});
+
+describe("an 'S'", () => {
+  it('is left to the data plane: nothing is written before the hand-off', async () => {
+    const { socket, handoffs, ends } = negotiate();
+    const written = vi.spyOn(socket, '_write');
+    await arrive(socket, SSL_REQUEST);
+    expect(ends).toHaveLength(1);
+    expect(handoffs).toMatchObject([{ encryption: 'negotiated', prefix: null }]);
+    expect(written).not.toHaveBeenCalled();
     expect(socket.destroyed).toBe(true);
   });
 });

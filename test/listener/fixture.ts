@@ -1,4 +1,5 @@
 /** A listener with a recording observer and data plane, and a raw client for it. */
+import { writeSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { vi } from 'vitest';
 import { createAccessList } from '../../src/listener/access.ts';
@@ -34,6 +35,9 @@ export async function startListener(
   const recorder = new Recorder();
   const adopt: Adopt = (fd, handoff) => {
     recorder.adopted.push({ fd, handoff });
+    if (handoff.encryption === 'negotiated') {
+      writeSync(fd, 'S');
+    }
     options.adopt?.(fd, handoff);
   };
   let lastId = 0;

@@ -29,7 +29,7 @@ use crate::runtime::worker_counters::WorkerCounters;
 /// What the start-up negotiation left the client's socket in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEncryption {
-    /// `S` was sent; the ClientHello comes next.
+    /// `S` is owed to the client, and sent before all else; the ClientHello comes next.
     Negotiated,
     /// The ClientHello came first; ALPN is required.
     Direct,

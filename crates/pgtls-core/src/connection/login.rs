@@ -1,10 +1,12 @@
 //! [`log_in`]: the phases from the descriptor to ReadyForQuery, and what becomes of those who do not come so far.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pgtls_tls::failure::TlsFailureReason;
+use pgtls_tls::stream::TrySend;
 use pgtls_wire::{MessageWalk, SqlState};
 use tokio::time::timeout;
 
@@ -69,7 +71,10 @@ pub(crate) async fn log_in(
     } = *arrival;
     let is_over_limit = over_limit.is_some();
     let mut signals = Signals::of_login(context.cuts, login_deadline);
-    let socket = match Socket::new(fd.into(), &journal.route().listener_keepalive) {
+    let socket = match agree(
+        Socket::new(fd.into(), &journal.route().listener_keepalive),
+        encryption,
+    ) {
         Ok(socket) => socket,
         Err(error) => {
             let message = format!("the adopted socket cannot be used: {error}");
@@ -111,6 +116,15 @@ pub(crate) async fn log_in(
     // Until here a connection over a limit counts among the handshakes, which bounds how many of them there are.
     drop(over_limit);
     None
+}
+
+/// Sends the `S` that an SSLRequest is owed: one byte, the first on its socket, which the kernel takes in any case.
+fn agree(socket: io::Result<Socket>, encryption: ClientEncryption) -> io::Result<Socket> {
+    let socket = socket?;
+    if encryption == ClientEncryption::Negotiated {
+        socket.try_send(b"S")?;
+    }
+    Ok(socket)
 }
 
 /// The end of a connection whose client says nothing, or not enough.

@@ -7,7 +7,7 @@ use pgtls_core::{AdoptError, CloseReason, FaultSide, Phase};
 use pgtls_testkit::{Ending, FakeBackend, StepwiseTls, messages};
 use pgtls_wire::encode_cancel_request;
 
-use crate::stage::{Arrival, Pki, STARTUP, Stage};
+use crate::stage::{Arrival, Pki, STARTUP, Stage, expect_s};
 
 #[tokio::test]
 async fn the_client_over_max_client_conn_is_told_53300_inside_tls() {
@@ -269,7 +269,7 @@ async fn a_descriptor_that_is_no_socket_is_reported_and_closed() {
 async fn a_unix_domain_socket_is_served_like_any_other() {
     let (pki, backend) = (Pki::new(), FakeBackend::builder().listen().await);
     let stage = Stage::start(&pki.options(&[&backend])).await;
-    let (client, server) = tokio::net::UnixStream::pair().unwrap();
+    let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
     let id = stage
         .adopt(
             &server,
@@ -277,6 +277,7 @@ async fn a_unix_domain_socket_is_served_like_any_other() {
         )
         .unwrap();
     drop(server);
+    expect_s(&mut client).await;
     let transport = pgtls_testkit::Transport::unix(client);
     let frontend = pgtls_testkit::Frontend::over(pgtls_testkit::Connection::Plain(transport));
     let mut frontend = frontend.start_tls(&pki.client()).await.unwrap();

@@ -22,6 +22,7 @@ use pgtls_testkit::{
 };
 use pgtls_tls::options::{BackendTlsOptions, ClientCertificate, ListenerTlsOptions, RootCert};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -249,6 +250,12 @@ impl Arrival {
     }
 }
 
+/// The answer to the SSLRequest that came before the hand-off.
+pub(crate) async fn expect_s(stream: &mut (impl AsyncRead + Unpin)) {
+    let answer = timeout(DEADLINE, stream.read_u8()).await;
+    assert_eq!(answer.expect("an answer by the deadline").unwrap(), b'S');
+}
+
 /// A client's end of an adopted connection, and the id it is reported under.
 pub(crate) struct Client {
     pub(crate) frontend: Frontend,
@@ -308,9 +315,13 @@ impl Stage {
 
     /// Connects, and has the connection adopted.
     pub(crate) async fn try_arrive(&self, arrival: Arrival) -> Result<Client, AdoptError> {
-        let (stream, server, peer) = self.pair_holding(arrival.buffer_bytes).await;
+        let (mut stream, server, peer) = self.pair_holding(arrival.buffer_bytes).await;
         let peer = arrival.peer.clone().unwrap_or(peer);
+        let is_owed_s = arrival.encryption == ClientEncryption::Negotiated;
         let id = self.adopt(server, arrival.from(&peer))?;
+        if is_owed_s {
+            expect_s(&mut stream).await;
+        }
         Ok(Client::over(stream, id))
     }
 
