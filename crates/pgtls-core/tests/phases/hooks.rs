@@ -450,6 +450,60 @@ async fn a_client_without_tls_is_asked_about_and_has_no_certificate() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_about_a_client_that_is_turned_away_anyway() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let hooks = HookSet {
+        client_certificate: true,
+        ..NONE
+    };
+    let mut options = options(&pki, &backend, hooks);
+    options.max_client_conn = 1;
+    options.routes[0].listener.require_tls = true;
+    let map = pki.path().join("ident.map");
+    std::fs::write(&map, "m alice alice\n").unwrap();
+    pki.verify_clients(&mut options, ClientCertificate::Request);
+    let tls = options.routes[0].listener.tls.as_mut().unwrap();
+    tls.user_map_file = Some(map);
+    let stage = Stage::start(&options).await;
+    // Without the TLS that is required, and without the certificate that a user is looked up by.
+    let mut plain = stage.arrive(Arrival::plain()).await;
+    plain.frontend.startup(&STARTUP).await.unwrap();
+    assert_eq!(plain.fatal().await.sqlstate, "28000");
+    stage
+        .ended(plain.id, CloseReason::TlsRequired, Phase::Route)
+        .await;
+    stage.wait_for(|now| now.live_sessions == 0).await;
+    let mut unmapped = stage.knock(Arrival::default(), &pki.client()).await;
+    assert_eq!(unmapped.fatal().await.sqlstate, "28000");
+    let unmapped = stage.report(unmapped.id).await;
+    assert_eq!(unmapped.reason, CloseReason::ClientCertificateMissing);
+    assert_eq!(stage.questions(), []);
+    stage.wait_for(|now| now.live_sessions == 0).await;
+    // Over the limit.
+    let showing = showing_client(&pki);
+    let (first, _) = tokio::join!(stage.login(&showing), stage.answer(0, Answer::Accept));
+    let mut over = stage.knock(Arrival::default(), &showing).await;
+    assert_eq!(over.fatal().await.sqlstate, "53300");
+    assert_eq!(stage.questions().len(), 1);
+    let report = stage
+        .ended(over.id, CloseReason::TooManyConnections, Phase::Route)
+        .await;
+    assert_eq!(report.user.as_deref(), Some("alice"));
+    drop(over);
+    // Its CancelRequest would be served, so it is asked about.
+    let mut cancelling = stage.shake(Arrival::default(), &showing).await;
+    let cancel = encode_cancel_request(7, b"key!");
+    cancelling.frontend.send(&cancel).await.unwrap();
+    stage.answer(1, Answer::Refuse("no".to_owned())).await;
+    stage
+        .ended(cancelling.id, CloseReason::HookRefused, Phase::Route)
+        .await;
+    first.close().await;
+    stage.finish().await;
+}
+
+#[tokio::test]
 async fn an_answer_to_another_question_refuses() {
     let pki = Pki::new();
     let backend = pki.tls_backend().listen().await;
