@@ -76,6 +76,10 @@ pub struct Snapshot {
     pub worker_restarts: u64,
     /// Responders that died and were replaced, since the start.
     pub responder_restarts: u64,
+    /// How often the proxy thread's loop died and began again, since the start.
+    pub supervisor_restarts: u64,
+    /// How often the keeper's thread died and began again, since the start.
+    pub keeper_restarts: u64,
     /// Sessions of all routes.
     pub live_sessions: u32,
     /// Per route, in the order of the options.

@@ -45,7 +45,8 @@ impl Stage {
             Event::ConnectionClosed(_)
             | Event::CommonNameUsed { .. }
             | Event::TlsEstablished { .. }
-            | Event::WorkerRestarted { .. } => None,
+            | Event::WorkerRestarted { .. }
+            | Event::ThreadRestarted { .. } => None,
         };
         self.events().into_iter().filter_map(question).collect()
     }

@@ -408,9 +408,23 @@ impl Stage {
             Event::Asked { .. }
             | Event::ConnectionClosed(_)
             | Event::CommonNameUsed { .. }
-            | Event::TlsEstablished { .. } => None,
+            | Event::TlsEstablished { .. }
+            | Event::ThreadRestarted { .. } => None,
         };
         self.events().into_iter().filter_map(replaced).collect()
+    }
+
+    /// Threads of which there is one that began again so far: their names, and what they died of.
+    pub(crate) fn restarted_threads(&self) -> Vec<(&'static str, String)> {
+        let restarted = |event| match event {
+            Event::ThreadRestarted { thread, reason } => Some((thread, reason)),
+            Event::Asked { .. }
+            | Event::ConnectionClosed(_)
+            | Event::CommonNameUsed { .. }
+            | Event::TlsEstablished { .. }
+            | Event::WorkerRestarted { .. } => None,
+        };
+        self.events().into_iter().filter_map(restarted).collect()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -529,7 +543,8 @@ fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
         Event::Asked { .. }
         | Event::TlsEstablished { .. }
         | Event::CommonNameUsed { .. }
-        | Event::WorkerRestarted { .. } => None,
+        | Event::WorkerRestarted { .. }
+        | Event::ThreadRestarted { .. } => None,
     })
 }
 
