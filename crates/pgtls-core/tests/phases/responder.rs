@@ -551,6 +551,26 @@ async fn a_client_that_vanishes_in_its_answer_is_the_one_at_fault() {
 }
 
 #[tokio::test]
+async fn a_client_that_vanishes_while_the_responder_thinks_is_noticed() {
+    let scene = Scene::start().await;
+    for tls in scene.kinds_of_clients() {
+        let mut client = scene.stage.enter(Arrival::default(), tls.as_ref()).await;
+        client.send(&ask("begin and hang")).await;
+        client.read(&LARGE.row(0)).await;
+        let id = client.id;
+        client.frontend.reset().unwrap();
+        scene
+            .stage
+            .ended(id, CloseReason::ClientReset, Phase::Relay)
+            .await;
+    }
+    let mut next = scene.login().await;
+    next.ask_for_run(1).await;
+    next.close().await;
+    scene.stage.finish().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_dies_in_an_answer_loses_its_sessions_and_not_the_responder() {
     let scene = Scene::start().await;
     let mut client = scene

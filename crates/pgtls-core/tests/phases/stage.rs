@@ -625,7 +625,17 @@ pub(crate) async fn read_by_hand(
 }
 
 /// Asks `probe` again and again, until it finds something or the deadline is over.
-pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(probe: impl FnMut() -> Option<T>) -> T {
+    eventually_until(DEADLINE, probe)
+        .await
+        .expect("the condition holds by the deadline")
+}
+
+/// The same, for no longer than `patience`.
+pub(crate) async fn eventually_until<T>(
+    patience: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let polling = async {
         loop {
             if let Some(found) = probe() {
@@ -634,9 +644,7 @@ pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(DEADLINE, polling)
-        .await
-        .expect("the condition holds by the deadline")
+    timeout(patience, polling).await.ok()
 }
 
 /// The value of a counter that was positive and did not move for a quarter of a second.
