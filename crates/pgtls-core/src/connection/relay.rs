@@ -217,7 +217,7 @@ impl<'s> Relay<'s> {
 
     /// The client's bytes, if they are the responder's to answer.
     fn claimed<W: Watch>(
-        &self,
+        &mut self,
         received: &Result<Received, SessionError>,
         watch: &W,
         responder: Option<&ResponderHandle>,
@@ -228,13 +228,20 @@ impl<'s> Relay<'s> {
         let is_claimed = matches!(received, Ok(Received::Data))
             && watch.is_at_boundary()
             && responder.claims(bytes);
-        is_claimed.then(|| bytes.to_vec())
+        is_claimed.then(|| {
+            self.journal.add_bytes_in(bytes.len());
+            bytes.to_vec()
+        })
     }
 
-    /// Sends bytes of the client on to the backend after all: nobody else answers them.
+    /// Counts what another thread has answered.
+    pub(crate) fn count_answer(&mut self, answer: &Answer) {
+        self.journal.add_bytes_out(answer.bytes());
+    }
+
+    /// Sends claimed bytes of the client on to the backend after all: nobody else answers them.
     pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
         self.note_transfer();
-        self.journal.add_bytes_in(bytes.len());
         let sent = self.backend.send(bytes, &mut self.scratch.borrow_mut().tls);
         if let Err(error) = sent {
             self.backend_failed(error);

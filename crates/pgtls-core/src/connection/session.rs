@@ -190,6 +190,7 @@ async fn after_answer(
         // Nobody is left to hear it.
         () = client.failed() => Err(Ending::of_client(&client.failure())),
     };
+    relay.count_answer(&answer);
     match end.map_err(SessionEnd::untold)? {
         AnswerEnd::Answered => Ok(()),
         AnswerEnd::Abandoned if !answer.has_begun() => {
