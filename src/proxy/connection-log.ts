@@ -102,6 +102,12 @@ export class ConnectionLog implements ListenerObserver {
           'a data-plane worker was restarted; its sessions are lost',
         );
         break;
+      case 'thread-restarted':
+        this.#logger.error(
+          { event: 'thread.restart', thread: event.thread, reason: event.reason },
+          'a data-plane thread was restarted; sessions go on',
+        );
+        break;
       default:
         event satisfies never;
     }

@@ -287,6 +287,13 @@ describe('a connection', () => {
     expect(await fake.line('worker.restart')).toMatchObject({ level: 'error', worker: 2 });
   });
 
+  it('that broke a thread which went on is an error', async () => {
+    const fake = await start(config([proxyConfig('a')]));
+    fake.dataPlane.emit({ type: 'thread-restarted', thread: 'pgtls-keeper', reason: 'panic' });
+    const line = { level: 'error', thread: 'pgtls-keeper', reason: 'panic' };
+    expect(await fake.line('thread.restart')).toMatchObject(line);
+  });
+
   it('of one route that is refused leaves the other route alone', async () => {
     const fake = await start(config([proxyConfig('a', { sslmode: 'disable' }), proxyConfig('b')]));
     vi.spyOn(fake.dataPlane, 'adopt');

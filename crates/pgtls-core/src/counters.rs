@@ -76,6 +76,10 @@ pub struct Snapshot {
     pub worker_restarts: u64,
     /// Responders that died and were replaced, since the start.
     pub responder_restarts: u64,
+    /// How often the proxy thread's loop died and began again, since the start.
+    pub supervisor_restarts: u64,
+    /// How often the keeper's thread died and began again, since the start.
+    pub keeper_restarts: u64,
     /// Sessions of all routes.
     pub live_sessions: u32,
     /// Per route, in the order of the options.
@@ -89,9 +93,9 @@ pub struct RouteSnapshot {
     pub route_id: u32,
     /// Sessions that have not ended.
     pub live_sessions: u32,
-    /// Plaintext bytes from clients to the backend, since the start.
+    /// Plaintext bytes from clients to the backend or the responder, since the start.
     pub bytes_in: u64,
-    /// Plaintext bytes from the backend to clients, since the start.
+    /// Plaintext bytes from the backend or the responder to clients, since the start.
     pub bytes_out: u64,
     /// Connections made ahead that wait now.
     pub warm_connections: u32,

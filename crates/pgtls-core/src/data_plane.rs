@@ -99,6 +99,13 @@ pub enum Event {
         /// What it died of.
         reason: String,
     },
+    /// A thread of which there is one panicked and began again; sessions go on.
+    ThreadRestarted {
+        /// The thread's name.
+        thread: &'static str,
+        /// What it died of.
+        reason: String,
+    },
 }
 
 /// Receives events; must not block.
@@ -209,7 +216,7 @@ impl DataPlane {
             release_memory: hooks.release_memory,
             responder: hooks.responder,
         };
-        let keeper = Keeper::default();
+        let keeper = Keeper::new(&shared);
         start_keeper(&keeper, &options.routes)?;
         let thread = supervisor::start(Arc::clone(&shared), commands.clone(), inbox, lent)?;
         keeper.tend(shared.routes.backends());
@@ -283,6 +290,8 @@ impl DataPlane {
             workers: self.shared.workers.running(),
             worker_restarts: self.shared.workers.restarts(),
             responder_restarts: self.shared.workers.responder_restarts(),
+            supervisor_restarts: self.shared.workers.supervisor_restarts(),
+            keeper_restarts: self.shared.workers.keeper_restarts(),
             live_sessions: self.shared.admission.live(),
             routes: self.shared.routes.snapshot(),
         }
@@ -302,9 +311,12 @@ impl DataPlane {
         }
     }
 
-    /// Lets the first of the workers that get connections be struck by `fault`.
+    /// Lets the thread that it is for be struck by `fault`; of the workers, the first of those that get connections.
     #[cfg(feature = "fault-injection")]
     pub fn inject(&self, fault: crate::fault::Fault) {
+        if fault == crate::fault::Fault::PanicInKeeper {
+            return self.keeper.inject(fault);
+        }
         // Fails only once the proxy thread is over.
         let _ = self.commands.blocking_send(ProxyMessage::Fault(fault));
     }
@@ -328,7 +340,9 @@ impl DataPlane {
         let Some(thread) = thread else { return };
         // Fails only when the proxy thread is over already.
         let _ = self.commands.blocking_send(ProxyMessage::Close);
-        // The proxy thread catches its workers' panics; its own would have been reported already.
+        // It may pause after a panic.
+        thread.thread().unpark();
+        // The proxy thread catches its workers' panics and its own.
         let _ = thread.join();
     }
 }

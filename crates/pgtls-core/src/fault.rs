@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Something that goes wrong in a worker.
+/// Something that goes wrong in a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The loop that accepts connections panics.
+    /// A worker's loop, which accepts connections, panics.
     PanicInLoop,
+    /// The proxy thread's loop panics.
+    PanicInSupervisor,
+    /// The keeper's loop panics.
+    PanicInKeeper,
 }
 
 /// A StartupMessage with this `application_name` makes its session's task panic.
@@ -22,7 +26,31 @@ impl Fault {
     pub(crate) fn strike(self) {
         match self {
             Self::PanicInLoop => panic!("injected fault: panic in the worker's loop"),
+            Self::PanicInSupervisor => panic!("injected fault: panic in the proxy thread's loop"),
+            Self::PanicInKeeper => panic!("injected fault: panic in the keeper's loop"),
         }
+    }
+}
+
+/// Faults that wait for a thread that has no channel to be told them through.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending(Arc<Mutex<Vec<Fault>>>);
+
+impl Pending {
+    pub(crate) fn add(&self, fault: Fault) {
+        self.lock().push(fault);
+    }
+
+    /// Lets the next one happen, if there is one.
+    pub(crate) fn strike(&self) {
+        let next = self.lock().pop();
+        if let Some(fault) = next {
+            fault.strike();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

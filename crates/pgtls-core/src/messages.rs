@@ -40,7 +40,7 @@ pub(crate) enum ProxyMessage {
     },
     /// End every session and every thread.
     Close,
-    /// Pass a fault on to a worker, for tests.
+    /// Be struck by a fault, or pass it on to the worker it is for; for tests.
     #[cfg(feature = "fault-injection")]
     Fault(crate::fault::Fault),
 }

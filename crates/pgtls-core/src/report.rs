@@ -258,9 +258,9 @@ pub struct ConnectionReport {
     pub client_tls: Option<TlsReport>,
     /// The backend's leg, once its handshake was finished.
     pub backend_tls: Option<TlsReport>,
-    /// Plaintext bytes from the client to the backend.
+    /// Plaintext bytes from the client, to the backend or the responder.
     pub bytes_in: u64,
-    /// Plaintext bytes from the backend to the client.
+    /// Plaintext bytes from the backend or the responder to the client.
     pub bytes_out: u64,
     /// From `adopt` to the end.
     pub duration_millis: u64,

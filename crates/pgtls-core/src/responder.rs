@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pgtls_tls::buffer::Buffer;
 use pgtls_tls::session::SessionError;
@@ -49,8 +49,10 @@ impl Request {
 
     /// Sends whole messages to the client, waiting for room. `scratch` is the responder's.
     pub async fn send(&self, messages: &[u8], scratch: &mut Buffer) -> Result<(), SessionError> {
-        self.answer.note();
-        self.socket.send(messages, scratch).await
+        self.answer.begin_part();
+        self.socket.send(messages, scratch).await?;
+        self.answer.add_bytes(messages.len());
+        Ok(())
     }
 
     /// The answer is complete: the worker relays again. Dropping a request says that it was not answered.
@@ -73,18 +75,35 @@ pub(crate) struct Asked {
     pub(crate) answer: Answer,
 }
 
-/// How many times an answer was sent a part of: once it has begun, nobody else can give it any more.
+/// How much of an answer was sent: once it has begun, nobody else can give it any more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answer(Arc<AtomicU64>);
+pub(crate) struct Answer(Arc<Sent>);
+
+#[derive(Debug, Default)]
+struct Sent {
+    /// Parts that were begun.
+    parts: AtomicU64,
+    /// Of the parts that were taken whole.
+    bytes: AtomicUsize,
+}
 
 impl Answer {
-    fn note(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+    fn begin_part(&self) {
+        self.0.parts.fetch_add(1, Ordering::Release);
+    }
+
+    fn add_bytes(&self, bytes: usize) {
+        self.0.bytes.fetch_add(bytes, Ordering::Release);
+    }
+
+    /// Plaintext bytes that the client was sent, or will be from the outbox.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes.load(Ordering::Acquire)
     }
 
     /// How often its thread set about sending.
     pub(crate) fn sent(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.0.parts.load(Ordering::Acquire)
     }
 
     /// Whether the client may have been sent part of it.

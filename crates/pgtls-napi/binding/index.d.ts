@@ -206,6 +206,9 @@ export type DataPlaneEvent =
   | { type: 'worker-restarted'; /** Its number. */
     worker: number; /** What it died of. */
   reason: string }
+  | { type: 'thread-restarted'; /** Its name. */
+    thread: string; /** What it died of. */
+  reason: string }
 
 /** Everything a data plane is started with. */
 export interface DataPlaneOptions {

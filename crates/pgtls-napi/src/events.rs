@@ -111,6 +111,13 @@ pub enum DataPlaneEvent {
         /// What it died of.
         reason: String,
     },
+    /// A thread of which there is one died and began again; sessions go on.
+    ThreadRestarted {
+        /// Its name.
+        thread: String,
+        /// What it died of.
+        reason: String,
+    },
 }
 
 /// All that is known of a connection that is over.
@@ -240,6 +247,10 @@ impl From<core::Event> for DataPlaneEvent {
             core::Event::WorkerRestarted { worker, reason } => {
                 Self::WorkerRestarted { worker, reason }
             }
+            core::Event::ThreadRestarted { thread, reason } => Self::ThreadRestarted {
+                thread: thread.to_owned(),
+                reason,
+            },
         }
     }
 }

@@ -28,9 +28,9 @@ pub(crate) struct Script {
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) byte_by_byte: bool,
     pub(crate) role: Option<ServerRole>,
-    /// What the connections to come are told before their StartupMessage, one each.
     /// Sent in place of a login to those who come over TLS.
     pub(crate) refusal_in_tls: Option<Vec<u8>>,
+    /// What the connections to come are told before their StartupMessage, one each.
     pub(crate) early_words: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 

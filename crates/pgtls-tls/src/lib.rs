@@ -7,6 +7,9 @@
 //! Without the feature `rustls` nothing of that is there: `absent` has what pgtls-core names, as types without values, so that a
 //! peer with TLS can't come to be, and every configuration that asks for TLS is refused.
 
+/// Whether this build has TLS.
+pub const HAS_TLS: bool = cfg!(feature = "rustls");
+
 #[cfg(not(feature = "rustls"))]
 mod absent;
 #[cfg(feature = "rustls")]

@@ -2,7 +2,8 @@
 //! warm connections filled. It is started with the first backend that needs it.
 //!
 //! Every chore is a task that this thread owns: it is aborted when its backend is replaced, and started anew, after a pause, should
-//! it panic.
+//! it panic. Should the thread's own loop panic, or its runtime be refused, all of it is (`runtime/restart.rs`): connections that wait
+//! and roles that are known stay with the backends meanwhile.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -20,7 +21,12 @@ use crate::backend::Backend;
 use crate::backend::role::PROBE_INTERVAL;
 use crate::backend::warm::WarmPool;
 use crate::connection::{Scratch, Target, choose_cold, targets_of};
+use crate::data_plane::{Event, Shared};
 use crate::runtime::backoff::Backoff;
+use crate::runtime::restart::{Death, keep_running, refused, survive};
+
+/// The thread's name.
+const NAME: &str = "pgtls-keeper";
 
 /// How long after its panic a chore is started anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -29,35 +35,58 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The backends that are tended, and the thread that does it.
-#[derive(Debug, Default)]
 pub(crate) struct Keeper {
+    shared: Arc<Shared>,
     /// Guards the thread's handle; starting it and telling it are all that runs under it.
     running: Mutex<Option<Running>>,
 }
 
-#[derive(Debug)]
 struct Running {
     backends: watch::Sender<Vec<Arc<Backend>>>,
     thread: JoinHandle<()>,
+    #[cfg(feature = "fault-injection")]
+    faults: crate::fault::Pending,
 }
 
 impl Keeper {
+    /// Of the data plane that `shared` is of; no thread runs yet.
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            running: Mutex::new(None),
+        }
+    }
+
     /// Starts the thread, unless it runs.
     pub(crate) fn start(&self) -> io::Result<()> {
         let mut running = self.lock();
         if running.is_some() {
             return Ok(());
         }
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = build_runtime()?;
         let (backends, receiver) = watch::channel(Vec::new());
+        #[cfg(feature = "fault-injection")]
+        let faults = crate::fault::Pending::default();
+        let mut tending = Tending {
+            wanted: receiver,
+            known: Vec::new(),
+            #[cfg(feature = "fault-injection")]
+            faults: faults.clone(),
+        };
+        let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new()
-            .name("pgtls-keeper".to_owned())
+            .name(NAME.to_owned())
             .spawn(move || {
-                LocalSet::new().block_on(&runtime, keep(receiver));
-                // A name look-up that hangs in the resolver must not hold the end of this thread up.
-                runtime.shutdown_background();
+                let mut first = Some(runtime);
+                keep_running(|| tending.run(first.take()), |reason| tell(&shared, reason));
+                tending.leave_all();
             })?;
-        *running = Some(Running { backends, thread });
+        *running = Some(Running {
+            backends,
+            thread,
+            #[cfg(feature = "fault-injection")]
+            faults,
+        });
         Ok(())
     }
 
@@ -71,16 +100,126 @@ impl Keeper {
     /// Ends the thread and what it holds open; idempotent.
     pub(crate) fn close(&self) {
         let running = self.lock().take();
-        if let Some(Running { backends, thread }) = running {
+        if let Some(Running {
+            backends, thread, ..
+        }) = running
+        {
             drop(backends);
-            // A panic of the thread itself has been printed; there is nothing to do about it any more.
+            // It may pause after a panic.
+            thread.thread().unpark();
+            // It survives its panics.
             let _ = thread.join();
+        }
+    }
+
+    /// Lets the thread be struck by `fault`, if it runs.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn inject(&self, fault: crate::fault::Fault) {
+        if let Some(running) = self.lock().as_ref() {
+            running.faults.add(fault);
+            running.backends.send_modify(|_same| {});
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn build_runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// That the thread began again.
+fn tell(shared: &Shared, reason: Death) {
+    shared.workers.add_keeper_restart();
+    (shared.events)(Event::ThreadRestarted {
+        thread: NAME,
+        reason,
+    });
+}
+
+/// What the thread goes on from when it begins again.
+struct Tending {
+    wanted: watch::Receiver<Vec<Arc<Backend>>>,
+    /// The backends whose connections are this thread's to close once they are not wanted any more.
+    known: Vec<Arc<Backend>>,
+    #[cfg(feature = "fault-injection")]
+    faults: crate::fault::Pending,
+}
+
+impl Tending {
+    /// Tends the backends that are wanted until nobody says any more which, in `runtime` if there is one yet.
+    fn run(&mut self, runtime: Option<Runtime>) -> Result<(), Death> {
+        let runtime = match runtime.map_or_else(build_runtime, Ok) {
+            Ok(runtime) => runtime,
+            // Nothing is left to do.
+            Err(_) if self.wanted.has_changed().is_err() => return Ok(()),
+            Err(error) => return Err(refused(&error)),
+        };
+        // What was wanted before is wanted still.
+        self.wanted.mark_changed();
+        let end = survive(|| LocalSet::new().block_on(&runtime, self.keep()));
+        // A name look-up that hangs in the resolver must not hold the end of this thread up.
+        runtime.shutdown_background();
+        end
+    }
+
+    /// The thread's work, until the sender of `wanted` is dropped. The tasks end with it.
+    async fn keep(&mut self) {
+        let scratch = Rc::default();
+        let mut tasks = JoinSet::new();
+        let mut tended: Vec<Tended> = Vec::new();
+        loop {
+            tokio::select! {
+                changed = self.wanted.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    #[cfg(feature = "fault-injection")]
+                    self.faults.strike();
+                    self.leave_unwanted();
+                    for one in tended.extract_if(.., |one| !is_among(&self.known, &one.backend)) {
+                        one.task.abort();
+                    }
+                    for backend in &self.known {
+                        if !tended.iter().any(|one| Arc::ptr_eq(backend, &one.backend)) {
+                            for chore in backend.chores() {
+                                tended.push(begin(&mut tasks, backend, chore, Duration::ZERO, &scratch));
+                            }
+                        }
+                    }
+                }
+                Some(result) = tasks.join_next_with_id() => {
+                    if let Err(error) = result && error.is_panic() {
+                        restart(&mut tended, error.id(), &mut tasks, &scratch);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From now on what is wanted is known, and nothing else.
+    fn leave_unwanted(&mut self) {
+        let wanted = self.wanted.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.known, wanted);
+        for backend in before {
+            if !is_among(&self.known, &backend) {
+                backend.close_warm();
+            }
+        }
+    }
+
+    /// Closes what is held open.
+    fn leave_all(self) {
+        for backend in self.known {
+            backend.close_warm();
+        }
+    }
+}
+
+fn is_among(backends: &[Arc<Backend>], backend: &Arc<Backend>) -> bool {
+    backends.iter().any(|one| Arc::ptr_eq(one, backend))
 }
 
 /// Something to be done for a backend as long as it is in use.
@@ -105,42 +244,6 @@ struct Tended {
     backend: Arc<Backend>,
     chore: Chore,
     task: AbortHandle,
-}
-
-/// The thread's work, until the sender of `backends` is dropped.
-async fn keep(mut backends: watch::Receiver<Vec<Arc<Backend>>>) {
-    let scratch = Rc::default();
-    let mut tasks = JoinSet::new();
-    let mut tended: Vec<Tended> = Vec::new();
-    loop {
-        tokio::select! {
-            changed = backends.changed() => {
-                let wanted = backends.borrow_and_update().clone();
-                let gone = |one: &Tended| {
-                    changed.is_err() || !wanted.iter().any(|backend| Arc::ptr_eq(backend, &one.backend))
-                };
-                for one in tended.extract_if(.., |one| gone(one)) {
-                    one.task.abort();
-                    one.backend.close_warm();
-                }
-                if changed.is_err() {
-                    return;
-                }
-                for backend in wanted {
-                    if !tended.iter().any(|one| Arc::ptr_eq(&backend, &one.backend)) {
-                        for chore in backend.chores() {
-                            tended.push(begin(&mut tasks, &backend, chore, Duration::ZERO, &scratch));
-                        }
-                    }
-                }
-            }
-            Some(result) = tasks.join_next_with_id() => {
-                if let Err(error) = result && error.is_panic() {
-                    restart(&mut tended, error.id(), &mut tasks, &scratch);
-                }
-            }
-        }
-    }
 }
 
 fn begin(

@@ -54,6 +54,8 @@ impl Backend {
     ) -> Result<Arc<Self>, RouteProblem> {
         let tls = match options.sslmode {
             Sslmode::Disable => None,
+            // As in libpq built without SSL: the server is not even asked.
+            Sslmode::Prefer if !pgtls_tls::HAS_TLS => None,
             Sslmode::Prefer | Sslmode::Require => {
                 let previous = previous.and_then(|backend| backend.tls.as_ref());
                 Some(resume_client_config(&options.tls, previous)?)

@@ -22,7 +22,7 @@ pub(crate) struct Journal {
     since: Instant,
     /// Plaintext bytes from the client.
     bytes_in: u64,
-    /// Plaintext bytes from the backend.
+    /// Plaintext bytes from the backend, and of answers that another thread gave.
     bytes_out: u64,
     report: Report,
     permit: Permit,
@@ -123,7 +123,7 @@ impl Journal {
         self.route().counters.add_bytes_in(bytes);
     }
 
-    /// Counts plaintext from the backend.
+    /// Counts plaintext to the client, but for messages of the proxy's own.
     pub(crate) fn add_bytes_out(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_out = self.bytes_out.saturating_add(bytes);

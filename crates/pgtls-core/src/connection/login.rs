@@ -204,15 +204,15 @@ async fn answer(
 ) -> Result<Answered, Ending> {
     journal.note(|report| report.phase = Phase::Route);
     let request = unless(signals, read_request(&client.peer, context.scratch)).await?;
-    // Clients send CancelRequests without TLS whatever they connect with: nobody could be asked about those.
-    if client.tls.is_some() || matches!(request, Request::Startup(_)) {
-        unless(signals, about_client(client, context, journal)).await?;
-    }
     let startup = match request {
         Request::Cancel {
             process_id,
             secret_key,
         } => {
+            // Clients send CancelRequests without TLS whatever they connect with: nobody could be asked about those.
+            if client.tls.is_some() {
+                unless(signals, about_client(client, context, journal)).await?;
+            }
             journal.note(|report| report.is_cancel = true);
             let route = journal.route();
             let key = CancelKey::new(route, process_id, &secret_key);
@@ -231,12 +231,14 @@ async fn answer(
         report
             .application_name
             .clone_from(&startup.application_name);
-        report.phase = Phase::Backend;
     });
-    #[cfg(feature = "fault-injection")]
-    crate::fault::strike_session(startup.application_name.as_deref());
+    // First what needs no question: nobody is asked about a client that is turned away anyway.
     check_admission(client, is_over_limit, journal.route())?;
     check_user(client.tls.as_ref(), journal.route(), &startup)?;
+    unless(signals, about_client(client, context, journal)).await?;
+    journal.note(|report| report.phase = Phase::Backend);
+    #[cfg(feature = "fault-injection")]
+    crate::fault::strike_session(startup.application_name.as_deref());
     let named = unless(signals, about_route(client, &startup, context, journal)).await?;
     let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
     let connecting = connect_backend(&backend, context.scratch);

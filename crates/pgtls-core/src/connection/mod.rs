@@ -12,6 +12,7 @@ mod ending;
 pub(crate) mod farewell;
 mod handshake;
 mod journal;
+mod linger;
 mod login;
 mod packed_report;
 mod peer;

@@ -225,12 +225,26 @@ impl<C: TlsConnectionOps> Peer<C> {
         }
     }
 
-    /// Receives raw bytes and forgets them; 0 is the end of the stream. Cancel-safe.
-    pub(crate) async fn discard(&self, scratch: &RefCell<Scratch>) -> io::Result<usize> {
-        let socket = match self {
+    /// Waits until the socket has failed in both directions, by a reset or a timeout, without a read. Cancel-safe.
+    pub(crate) async fn failed(&self) {
+        self.socket().failed().await;
+    }
+
+    /// What the socket has failed of; nobody else meets that failure any more.
+    pub(crate) fn failure(&self) -> SessionError {
+        SessionError::Io(self.socket().take_failure())
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
             Self::Plain(stream) => &stream.socket,
             Self::Tls(stream) => stream.socket(),
-        };
+        }
+    }
+
+    /// Receives raw bytes and forgets them; 0 is the end of the stream. Cancel-safe.
+    pub(crate) async fn discard(&self, scratch: &RefCell<Scratch>) -> io::Result<usize> {
+        let socket = self.socket();
         poll_fn(|cx| {
             let plaintext = &mut scratch.borrow_mut().plaintext;
             plaintext.clear();

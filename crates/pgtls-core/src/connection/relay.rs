@@ -5,17 +5,16 @@
 //! is the [`Watch`] that looks at the bytes on the way.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use pgtls_tls::ops::TlsConnectionOps;
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::{Received, TlsScratch};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 
 use crate::connection::ending::Ending;
 use crate::connection::farewell::{Farewell, LastWords, overdue};
 use crate::connection::journal::Journal;
+use crate::connection::linger::{Lingered, linger, lingered};
 use crate::connection::peer::{BackendPeer, ClientPeer, Peer, Scratch};
 use crate::connection::relay_state::{EndStep, FirstEnd, Flow, RelayState};
 use crate::connection::route::Startup;
@@ -23,9 +22,6 @@ use crate::connection::signals::{Signals, Transfers};
 use crate::connection::watch::{Step, Watch};
 use crate::report::CloseReason;
 use crate::responder::{Answer, ResponderHandle};
-
-/// How long the other peer may keep a session open, silently, after the backend has left it.
-const BACKEND_GONE_LINGER: Duration = Duration::from_secs(10);
 
 /// How streaming ended.
 #[derive(Debug)]
@@ -135,7 +131,8 @@ impl<'s> Relay<'s> {
             let is_backend_busy = backend
                 .has_residue()
                 .map_err(|error| Ending::of_backend(&error))?;
-            let lingers = self.state.awaits_client_only() || self.state.awaits_broken_backend();
+            let is_unread = self.state.inward == Flow::Open && is_backend_busy;
+            let mut linger = linger(self.state, is_unread, client);
             tokio::select! {
                 received = client.receive(self.scratch),
                     if self.state.inward == Flow::Open && !is_backend_busy => {
@@ -160,9 +157,10 @@ impl<'s> Relay<'s> {
                 farewell = overdue(&mut self.last_words), if self.last_words.is_some() => {
                     return Err(Ending { notice: None, ..farewell.ending() });
                 }
-                () = async { Box::pin(sleep(BACKEND_GONE_LINGER)).await }, if lingers => {
-                    return Ok(StreamEnd::Over(self.reason()));
-                }
+                end = lingered(&mut linger), if linger.is_some() => match end {
+                    Lingered::Silence => return Ok(StreamEnd::Over(self.reason())),
+                    Lingered::ClientLost(error) => self.client_failed(&error)?,
+                },
             }
         }
     }
@@ -219,7 +217,7 @@ impl<'s> Relay<'s> {
 
     /// The client's bytes, if they are the responder's to answer.
     fn claimed<W: Watch>(
-        &self,
+        &mut self,
         received: &Result<Received, SessionError>,
         watch: &W,
         responder: Option<&ResponderHandle>,
@@ -230,13 +228,20 @@ impl<'s> Relay<'s> {
         let is_claimed = matches!(received, Ok(Received::Data))
             && watch.is_at_boundary()
             && responder.claims(bytes);
-        is_claimed.then(|| bytes.to_vec())
+        is_claimed.then(|| {
+            self.journal.add_bytes_in(bytes.len());
+            bytes.to_vec()
+        })
     }
 
-    /// Sends bytes of the client on to the backend after all: nobody else answers them.
+    /// Counts what another thread has answered.
+    pub(crate) fn count_answer(&mut self, answer: &Answer) {
+        self.journal.add_bytes_out(answer.bytes());
+    }
+
+    /// Sends claimed bytes of the client on to the backend after all: nobody else answers them.
     pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
         self.note_transfer();
-        self.journal.add_bytes_in(bytes.len());
         let sent = self.backend.send(bytes, &mut self.scratch.borrow_mut().tls);
         if let Err(error) = sent {
             self.backend_failed(error);

@@ -97,7 +97,9 @@ async fn until_streaming(
 ) -> Result<(), SessionEnd> {
     match after_streaming(end, client, relay, context).await? {
         RelayMode::Streaming => Ok(()),
-        RelayMode::ResponderRead(asked, bytes) => after_answer(asked, &bytes, relay, signals).await,
+        RelayMode::ResponderRead(asked, bytes) => {
+            after_answer(asked, &bytes, client, relay, signals).await
+        }
         RelayMode::FarewellRead(farewell, said) => {
             Err(after_farewell(farewell, said, relay, signals).await)
         }
@@ -177,15 +179,19 @@ async fn after_farewell(
 async fn after_answer(
     asked: Asked,
     bytes: &[u8],
+    client: &ClientPeer,
     relay: &mut Relay<'_>,
     signals: &mut Signals,
 ) -> Result<(), SessionEnd> {
     let Asked { done, answer } = asked;
-    match relay
-        .read_answer(done, signals)
-        .await
-        .map_err(SessionEnd::untold)?
-    {
+    let end = tokio::select! {
+        biased;
+        end = relay.read_answer(done, signals) => end,
+        // Nobody is left to hear it.
+        () = client.failed() => Err(Ending::of_client(&client.failure())),
+    };
+    relay.count_answer(&answer);
+    match end.map_err(SessionEnd::untold)? {
         AnswerEnd::Answered => Ok(()),
         AnswerEnd::Abandoned if !answer.has_begun() => {
             relay.pass_through(bytes);

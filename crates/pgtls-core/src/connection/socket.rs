@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pgtls_tls::stream::{Transport, TrySend};
 use socket2::{Domain, SockAddr, TcpKeepalive, Type};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
@@ -94,6 +95,21 @@ impl Socket {
     /// Waits until there is something to receive. Cancel-safe.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.fd.readable().await.map(|_| ())
+    }
+
+    /// Waits until the connection is dead in both directions, by a reset or a timeout: what `epoll` calls `EPOLLERR`, which it reports
+    /// unasked. The end of the peer's direction is none. Cancel-safe.
+    pub(crate) async fn failed(&self) {
+        // An error of the reactor is the end of every socket on it.
+        let _ = self.fd.ready(Interest::ERROR).await;
+    }
+
+    /// What the connection died of.
+    pub(crate) fn take_failure(&self) -> io::Error {
+        let error = self.fd.get_ref().take_error();
+        // Whoever met it first has taken it.
+        let taken = || io::ErrorKind::ConnectionReset.into();
+        error.unwrap_or_else(Some).unwrap_or_else(taken)
     }
 }
 

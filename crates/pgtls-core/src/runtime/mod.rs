@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 mod crew;
 pub(crate) mod placement;
+pub(crate) mod restart;
 pub(crate) mod supervisor;
 pub(crate) mod worker;
 pub(crate) mod worker_counters;

@@ -1,9 +1,11 @@
 //! The proxy thread: places connections on workers, starts workers on demand, restarts those that die, says sessions' last words,
 //! drains, closes.
+//!
+//! Should its loop panic, it begins again around the same state (`restart`): whatever was taken out of the inbox is gone by then,
+//! a connection with its report, and every method leaves a state behind that the next turn of the loop can go on from.
 
 use std::future::pending;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,11 +18,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::connection::farewell::{Farewell, FarewellRequest};
 use crate::connection::{Ending, Journal};
-use crate::data_plane::{DrainReport, Shared};
+use crate::data_plane::{DrainReport, Event, Shared};
+#[cfg(feature = "fault-injection")]
+use crate::fault::Fault;
 use crate::messages::{Adopted, Control, Placed, ProxyMessage, WorkerMessage};
 use crate::responder::Responder;
 use crate::runtime::crew::Crew;
 use crate::runtime::placement::RoundRobin;
+use crate::runtime::restart::{keep_running, survive};
+
+/// The thread's name.
+const NAME: &str = "pgtls-proxy";
 
 /// How long after half of the sessions have gone memory is given back.
 const TRIM_PAUSE: Duration = Duration::from_secs(1);
@@ -45,28 +53,35 @@ pub(crate) struct Lent {
 pub(crate) fn start(
     shared: Arc<Shared>,
     commands: mpsc::Sender<ProxyMessage>,
-    inbox: Inbox,
+    mut inbox: Inbox,
     lent: Lent,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
-    thread::Builder::new()
-        .name("pgtls-proxy".to_owned())
-        .spawn(move || {
-            thread::scope(|scope| {
-                let crew = Crew::new(scope, &shared, commands, lent.responder);
-                let supervisor = Supervisor {
-                    shared: &shared,
-                    crew,
-                    robin: RoundRobin::default(),
-                    drain: None,
-                    is_closing: false,
-                    release_memory: lent.release_memory,
-                    trim_at: None,
-                    scratch: Buffer::default(),
-                };
-                runtime.block_on(supervisor.run(inbox));
-            });
-        })
+    thread::Builder::new().name(NAME.to_owned()).spawn(move || {
+        thread::scope(|scope| {
+            let crew = Crew::new(scope, &shared, commands, lent.responder);
+            let mut supervisor = Supervisor {
+                shared: &shared,
+                crew,
+                robin: RoundRobin::default(),
+                drain: None,
+                is_closing: false,
+                release_memory: lent.release_memory,
+                trim_at: None,
+                scratch: Buffer::default(),
+            };
+            keep_running(
+                || survive(|| runtime.block_on(supervisor.run(&mut inbox))),
+                |reason| {
+                    shared.workers.add_supervisor_restart();
+                    (shared.events)(Event::ThreadRestarted {
+                        thread: NAME,
+                        reason,
+                    });
+                },
+            );
+        });
+    })
 }
 
 /// A drain that goes on.
@@ -92,7 +107,7 @@ struct Supervisor<'scope, 'env> {
 
 impl Supervisor<'_, '_> {
     /// Until it is told to close and the last thread is over; the scope joins them.
-    async fn run(mut self, mut inbox: Inbox) {
+    async fn run(&mut self, inbox: &mut Inbox) {
         while !(self.is_closing && self.crew.is_gone()) {
             let drain_deadline = self
                 .drain
@@ -134,6 +149,8 @@ impl Supervisor<'_, '_> {
             ProxyMessage::Drain { live, grace, done } => self.start_drain(live, grace, done),
             ProxyMessage::Close => self.close(),
             #[cfg(feature = "fault-injection")]
+            ProxyMessage::Fault(fault @ Fault::PanicInSupervisor) => fault.strike(),
+            #[cfg(feature = "fault-injection")]
             ProxyMessage::Fault(fault) => {
                 if let Some(worker) = self.crew.workers().first() {
                     let _ = worker.messages.try_send(WorkerMessage::Fault(fault));
@@ -146,6 +163,7 @@ impl Supervisor<'_, '_> {
     fn close(&mut self) {
         self.is_closing = true;
         self.shared.control.send_replace(Control::Cut);
+        self.crew.dismiss();
         if let Some(drain) = self.drain.take() {
             let cut = drain.cut.unwrap_or_else(|| self.shared.admission.live());
             (drain.done)(DrainReport {
@@ -153,7 +171,6 @@ impl Supervisor<'_, '_> {
                 cut,
             });
         }
-        self.crew.dismiss();
     }
 
     /// Hands a connection to the next worker that lives and has room in its queue.
@@ -200,7 +217,7 @@ impl Supervisor<'_, '_> {
     /// Says a session's last words. A panic in that session's TLS is that session's, not this thread's: its worker learns by the
     /// dropped request that nothing was said.
     fn say(&mut self, request: FarewellRequest) {
-        let _ = catch_unwind(AssertUnwindSafe(|| request.say(&mut self.scratch)));
+        let _ = survive(|| request.say(&mut self.scratch));
     }
 
     fn may_trim(&self) -> bool {
@@ -228,15 +245,16 @@ impl Supervisor<'_, '_> {
     ) {
         let now = Instant::now();
         let deadline = now.checked_add(grace).unwrap_or(now);
-        if let Some(earlier) = self.drain.replace(Drain {
+        let earlier = self.drain.replace(Drain {
             deadline,
             at_start: live,
             cut: None,
             done,
-        }) {
+        });
+        self.finish_drain();
+        if let Some(earlier) = earlier {
             (earlier.done)(DrainReport { drained: 0, cut: 0 });
         }
-        self.finish_drain();
     }
 
     /// The grace is over.

@@ -1,13 +1,15 @@
-//! How many workers run, and how many of them and of responders died: written by the supervisor, read by snapshots.
+//! How many workers run, and how many threads of each kind died: written by the supervisor and the keeper, read by snapshots.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Counts of worker threads.
+/// Counts of threads.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCounters {
     running: AtomicU32,
     restarts: AtomicU64,
     responder_restarts: AtomicU64,
+    supervisor_restarts: AtomicU64,
+    keeper_restarts: AtomicU64,
 }
 
 impl WorkerCounters {
@@ -25,6 +27,22 @@ impl WorkerCounters {
 
     pub(crate) fn add_responder_restart(&self) {
         self.responder_restarts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn supervisor_restarts(&self) -> u64 {
+        self.supervisor_restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_supervisor_restart(&self) {
+        self.supervisor_restarts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeper_restarts(&self) -> u64 {
+        self.keeper_restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_keeper_restart(&self) {
+        self.keeper_restarts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn add_running(&self) {

@@ -446,7 +446,8 @@ async fn finished_handshakes_of_both_legs_are_events_when_asked_for() {
             Event::Asked { .. }
             | Event::ConnectionClosed(_)
             | Event::CommonNameUsed { .. }
-            | Event::WorkerRestarted { .. } => None,
+            | Event::WorkerRestarted { .. }
+            | Event::ThreadRestarted { .. } => None,
         })
         .collect();
     let expected = [

@@ -23,6 +23,35 @@ const NONE: HookSet = HookSet {
     route: false,
 };
 
+const CLIENT_HELLO: HookSet = HookSet {
+    client_hello: true,
+    ..NONE
+};
+
+const CLIENT_CERTIFICATE: HookSet = HookSet {
+    client_certificate: true,
+    ..NONE
+};
+
+const BACKEND_CERTIFICATE: HookSet = HookSet {
+    backend_certificate: true,
+    ..NONE
+};
+
+/// The hook called `route`.
+const ROUTE_HOOK: HookSet = HookSet {
+    route: true,
+    ..NONE
+};
+
+/// A data plane with these hooks, TLS on both legs, and what it needs to live.
+async fn asking(hooks: HookSet) -> (Pki, FakeBackend, Stage) {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    (pki, backend, stage)
+}
+
 fn options(pki: &Pki, backend: &FakeBackend, hooks: HookSet) -> DataPlaneOptions {
     let mut options = pki.tls_options(&[backend]);
     options.routes[0].hooks = hooks;
@@ -45,7 +74,8 @@ impl Stage {
             Event::ConnectionClosed(_)
             | Event::CommonNameUsed { .. }
             | Event::TlsEstablished { .. }
-            | Event::WorkerRestarted { .. } => None,
+            | Event::WorkerRestarted { .. }
+            | Event::ThreadRestarted { .. } => None,
         };
         self.events().into_iter().filter_map(question).collect()
     }
@@ -66,9 +96,7 @@ fn showing_client(pki: &Pki) -> TlsClient {
 
 #[tokio::test]
 async fn without_hooks_nothing_is_asked() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let stage = Stage::start(&options(&pki, &backend, NONE)).await;
+    let (pki, _backend, stage) = asking(NONE).await;
     stage.login(&pki.client()).await.close().await;
     assert_eq!(stage.questions(), []);
     assert!(!stage.plane.answer(1, Answer::Accept));
@@ -144,9 +172,7 @@ async fn every_question_is_asked_in_its_turn_and_tells_what_is_known_by_then() {
 
 /// Knocks with the only hook refusing; the SQLSTATE, and the log's message.
 async fn refused_by(hooks: HookSet, fault: FaultSide, phase: Phase) -> (String, String) {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, backend, stage) = asking(hooks).await;
     let mut client = stage.knock(Arrival::default(), &pki.client()).await;
     let refusal = Answer::Refuse("not on a Saturday".to_owned());
     stage.answer(0, refusal).await;
@@ -169,11 +195,7 @@ async fn refused_by(hooks: HookSet, fault: FaultSide, phase: Phase) -> (String, 
 
 #[tokio::test]
 async fn a_refused_client_is_told_28000_and_the_log_the_reason() {
-    let hooks = HookSet {
-        client_certificate: true,
-        ..NONE
-    };
-    let (sqlstate, message) = refused_by(hooks, FaultSide::Client, Phase::Route).await;
+    let (sqlstate, message) = refused_by(CLIENT_CERTIFICATE, FaultSide::Client, Phase::Route).await;
     assert_eq!(sqlstate, "28000");
     assert_eq!(
         message,
@@ -183,34 +205,21 @@ async fn a_refused_client_is_told_28000_and_the_log_the_reason() {
 
 #[tokio::test]
 async fn a_refused_backend_gets_no_startup_message() {
-    let hooks = HookSet {
-        backend_certificate: true,
-        ..NONE
-    };
-    let (sqlstate, message) = refused_by(hooks, FaultSide::Backend, Phase::Authenticate).await;
+    let (sqlstate, message) =
+        refused_by(BACKEND_CERTIFICATE, FaultSide::Backend, Phase::Authenticate).await;
     assert_eq!(sqlstate, "28000");
     assert!(message.contains("onBackendCertificate"), "{message}");
 }
 
 #[tokio::test]
 async fn a_refused_route_connects_nowhere() {
-    let hooks = HookSet {
-        route: true,
-        ..NONE
-    };
-    let (sqlstate, _) = refused_by(hooks, FaultSide::Client, Phase::Backend).await;
+    let (sqlstate, _) = refused_by(ROUTE_HOOK, FaultSide::Client, Phase::Backend).await;
     assert_eq!(sqlstate, "28000");
 }
 
 #[tokio::test]
 async fn a_client_hello_that_is_refused_gets_the_alert_access_denied() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(CLIENT_HELLO).await;
     let client = stage.arrive(Arrival::default()).await;
     let id = client.id;
     let tls = pki.client();
@@ -228,13 +237,7 @@ async fn a_client_hello_that_is_refused_gets_the_alert_access_denied() {
 
 #[tokio::test]
 async fn a_client_hello_in_pieces_is_asked_about_once_and_loses_no_byte() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(CLIENT_HELLO).await;
     let length = StepwiseTls::new(&pki.client()).outgoing().len();
     for (index, cut) in [0, 1, 5, 9, 60, length - 1, length].into_iter().enumerate() {
         let mut session = StepwiseTls::new(&pki.client());
@@ -254,13 +257,7 @@ async fn a_client_hello_in_pieces_is_asked_about_once_and_loses_no_byte() {
 
 #[tokio::test]
 async fn what_is_no_client_hello_fails_as_without_a_hook() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (_pki, _backend, stage) = asking(CLIENT_HELLO).await;
     let mut client = stage.arrive(Arrival::default()).await;
     client
         .frontend
@@ -280,13 +277,7 @@ async fn what_is_no_client_hello_fails_as_without_a_hook() {
 
 #[tokio::test]
 async fn a_client_hello_may_be_answered_with_other_protocols() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(CLIENT_HELLO).await;
     let tls = pki.client().with_alpn(&["other", "postgresql"]);
     let answer = Answer::Identity {
         server_name: None,
@@ -302,13 +293,7 @@ async fn a_client_hello_may_be_answered_with_other_protocols() {
 
 #[tokio::test]
 async fn an_answer_that_never_comes_ends_with_the_login_timeout() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_certificate: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(CLIENT_CERTIFICATE).await;
     let arrival = Arrival::default().within(2_000);
     let mut client = stage.knock(arrival, &pki.client()).await;
     assert_eq!(client.fatal().await.sqlstate, "57014");
@@ -322,13 +307,7 @@ async fn an_answer_that_never_comes_ends_with_the_login_timeout() {
 
 #[tokio::test]
 async fn a_cancel_request_of_a_refused_client_is_not_forwarded() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_certificate: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, backend, stage) = asking(CLIENT_CERTIFICATE).await;
     let mut client = stage.shake(Arrival::default(), &pki.client()).await;
     let cancel = encode_cancel_request(7, b"key!");
     client.frontend.send(&cancel).await.unwrap();
@@ -342,13 +321,7 @@ async fn a_cancel_request_of_a_refused_client_is_not_forwarded() {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_a_hook_thinks_is_forgotten_by_its_deadline() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        route: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(ROUTE_HOOK).await;
     let arrival = Arrival::default().within(2_000);
     let mut client = stage.shake(arrival, &pki.client()).await;
     let startup = messages::startup_message(0, &STARTUP);
@@ -365,13 +338,7 @@ async fn a_client_that_leaves_while_a_hook_thinks_is_forgotten_by_its_deadline()
 
 #[tokio::test]
 async fn a_client_hello_that_cannot_be_asked_about_gets_no_session() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(CLIENT_HELLO).await;
     // A connection would let this warning pass; the reader of the ClientHello doesn't.
     let warning = [21, 3, 1, 0, 2, 1, 90];
     let client = stage.arrive(Arrival::default().with_prefix(&warning)).await;
@@ -391,13 +358,7 @@ async fn a_client_hello_that_cannot_be_asked_about_gets_no_session() {
 
 #[tokio::test]
 async fn a_client_hello_of_tiny_records_is_asked_about_or_gets_no_session() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let (pki, _backend, stage) = asking(CLIENT_HELLO).await;
     let names: Vec<String> = (0..1500).map(|number| format!("{number:0>40}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut session = StepwiseTls::new(&pki.client().with_alpn(&names));
@@ -422,14 +383,11 @@ async fn a_client_hello_of_tiny_records_is_asked_about_or_gets_no_session() {
 
 #[tokio::test]
 async fn a_client_without_tls_is_asked_about_and_has_no_certificate() {
-    let pki = Pki::new();
-    let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
+    let (_pki, _backend, stage) = asking(HookSet {
         client_certificate: true,
-        client_hello: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+        ..CLIENT_HELLO
+    })
+    .await;
     let mut client = stage.arrive(Arrival::plain()).await;
     client.frontend.startup(&STARTUP).await.unwrap();
     let asked = stage
@@ -450,14 +408,59 @@ async fn a_client_without_tls_is_asked_about_and_has_no_certificate() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_question_refuses() {
+async fn nobody_is_asked_about_a_client_that_is_turned_away_anyway() {
     let pki = Pki::new();
     let backend = pki.tls_backend().listen().await;
-    let hooks = HookSet {
-        client_certificate: true,
-        ..NONE
-    };
-    let stage = Stage::start(&options(&pki, &backend, hooks)).await;
+    let hooks = CLIENT_CERTIFICATE;
+    let mut options = options(&pki, &backend, hooks);
+    options.max_client_conn = 1;
+    options.routes[0].listener.require_tls = true;
+    let map = pki.path().join("ident.map");
+    std::fs::write(&map, "m alice alice\n").unwrap();
+    pki.verify_clients(&mut options, ClientCertificate::Request);
+    let tls = options.routes[0].listener.tls.as_mut().unwrap();
+    tls.user_map_file = Some(map);
+    let stage = Stage::start(&options).await;
+    // Without the TLS that is required, and without the certificate that a user is looked up by.
+    let mut plain = stage.arrive(Arrival::plain()).await;
+    plain.frontend.startup(&STARTUP).await.unwrap();
+    assert_eq!(plain.fatal().await.sqlstate, "28000");
+    stage
+        .ended(plain.id, CloseReason::TlsRequired, Phase::Route)
+        .await;
+    stage.wait_for(|now| now.live_sessions == 0).await;
+    let mut unmapped = stage.knock(Arrival::default(), &pki.client()).await;
+    assert_eq!(unmapped.fatal().await.sqlstate, "28000");
+    let unmapped = stage.report(unmapped.id).await;
+    assert_eq!(unmapped.reason, CloseReason::ClientCertificateMissing);
+    assert_eq!(stage.questions(), []);
+    stage.wait_for(|now| now.live_sessions == 0).await;
+    // Over the limit.
+    let showing = showing_client(&pki);
+    let (first, _) = tokio::join!(stage.login(&showing), stage.answer(0, Answer::Accept));
+    let mut over = stage.knock(Arrival::default(), &showing).await;
+    assert_eq!(over.fatal().await.sqlstate, "53300");
+    assert_eq!(stage.questions().len(), 1);
+    let report = stage
+        .ended(over.id, CloseReason::TooManyConnections, Phase::Route)
+        .await;
+    assert_eq!(report.user.as_deref(), Some("alice"));
+    drop(over);
+    // Its CancelRequest would be served, so it is asked about.
+    let mut cancelling = stage.shake(Arrival::default(), &showing).await;
+    let cancel = encode_cancel_request(7, b"key!");
+    cancelling.frontend.send(&cancel).await.unwrap();
+    stage.answer(1, Answer::Refuse("no".to_owned())).await;
+    stage
+        .ended(cancelling.id, CloseReason::HookRefused, Phase::Route)
+        .await;
+    first.close().await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_another_question_refuses() {
+    let (pki, _backend, stage) = asking(CLIENT_CERTIFICATE).await;
     let mut client = stage.knock(Arrival::default(), &pki.client()).await;
     stage
         .answer(0, Answer::Backend("somewhere".to_owned()))
@@ -493,10 +496,7 @@ async fn a_backend_whose_certificate_cannot_be_read_is_refused_unasked() {
         .encryption(EncryptionAnswer::Accept(Arc::new(server_config(&odd))))
         .listen()
         .await;
-    let hooks = HookSet {
-        backend_certificate: true,
-        ..NONE
-    };
+    let hooks = BACKEND_CERTIFICATE;
     let stage = Stage::start(&options(&pki, &backend, hooks)).await;
     let mut client = stage.knock(Arrival::default(), &pki.client()).await;
     assert_eq!(client.fatal().await.sqlstate, "28000");

@@ -1,5 +1,8 @@
 //! Phase *relay*: every byte in both directions, in all kinds of chunks, and every way for a peer to leave.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use pgtls_core::{AlertDirection, CloseReason, DataPlaneOptions, FaultSide, Phase, TlsSide};
 use pgtls_testkit::{
     BackendBehaviour, Checksum, Connection, DEADLINE, Ending, FakeBackend, Flood, StepwiseTls,
@@ -7,10 +10,12 @@ use pgtls_testkit::{
 };
 use pgtls_tls::options::TlsVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::stage::{
-    Arrival, Client, Pki, STARTUP, Stage, join_all, read_by_hand, shake_by_hand, standstill,
+    Arrival, Client, Pki, STARTUP, Stage, eventually_until, join_all, read_by_hand, shake_by_hand,
+    standstill,
 };
 
 /// Enough writes of every size to be more than the sockets hold: 0…1 MiB, mostly small, from a fixed seed.
@@ -577,5 +582,84 @@ async fn tls_towards_a_backend_that_accepts_any_version_is_the_newest() {
     assert_eq!(client_tls.version, "TLSv1.2");
     assert_eq!(backend_tls.version, "TLSv1.3");
     assert_eq!(backend_tls.group.as_deref(), Some("X25519MLKEM768"));
+    stage.finish().await;
+}
+
+/// A session whose backend reads nothing: bytes of the client wait in the relay, and behind them in its socket.
+async fn clogged(stage: &Stage, tls: Option<&TlsClient>) -> Client {
+    let mut client = stage.enter(Arrival::default(), tls).await;
+    let before = stage.snapshot().routes[0].bytes_in;
+    let sending = async {
+        let block = vec![b'x'; 1024 * 1024];
+        while client.frontend.send(&block).await.is_ok() {}
+    };
+    tokio::select! {
+        () = sending => panic!("everything was taken"),
+        _ = standstill(|| stage.snapshot().routes[0].bytes_in - before) => {}
+    }
+    client
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_the_backend_reads_nothing_is_noticed() {
+    let pki = Pki::new();
+    let [tls_1_2, tls_1_3] = pki.clients_by_version();
+    for options in [Pki::options, Pki::tls_options] {
+        let backend = pki
+            .tls_backend()
+            .behaviour(BackendBehaviour::NeverRead)
+            .listen()
+            .await;
+        let stage = Stage::start(&options(&pki, &[&backend])).await;
+        let mut clients = Vec::new();
+        for tls in [None, Some(&tls_1_2), Some(&tls_1_3)] {
+            clients.push(clogged(&stage, tls).await);
+        }
+        let mut lost = Vec::new();
+        for client in clients {
+            lost.push(client.id);
+            client.frontend.reset().unwrap();
+        }
+        for id in lost {
+            let report = stage
+                .ended(id, CloseReason::ClientReset, Phase::Relay)
+                .await;
+            assert_eq!(report.fault_side, Some(FaultSide::Client));
+        }
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_everything_behind_what_the_backend_does_not_read_yet_is_heard_out()
+{
+    let pki = Pki::new();
+    let permits = Arc::new(Semaphore::new(0));
+    let answer = BackendBehaviour::AnswerOnPermit(vec![b"now".to_vec()], Arc::clone(&permits));
+    let backend = FakeBackend::builder().behaviour(answer).listen().await;
+    let stage = Stage::start(&pki.options(&[&backend])).await;
+    let mut client = stage.login_plain().await;
+    let relayed = || stage.snapshot().routes[0].bytes_in;
+    let before = relayed();
+    // Block by block, until one is not read: the end then stands right behind it, with the kernel on our side.
+    let mut sent = 0;
+    let block = vec![b'x'; 16 * 1024];
+    while relayed() - before == sent {
+        client.frontend.send(&block).await.unwrap();
+        sent += 16 * 1024;
+        let all = eventually_until(Duration::from_millis(500), || {
+            (relayed() - before == sent).then_some(())
+        });
+        let _ = all.await;
+    }
+    client.frontend.half_close().await.unwrap();
+    let early = timeout(Duration::from_secs(4), stage.report(client.id)).await;
+    assert!(early.is_err(), "{early:#?}");
+    permits.add_permits(1);
+    assert_eq!(client.frontend.read_exact(3).await.unwrap(), b"now");
+    backend
+        .wait_until(|all| all[0].received_bytes == sent && all[0].ending.is_some())
+        .await;
+    drop(client);
     stage.finish().await;
 }

@@ -99,7 +99,10 @@ impl Scripted {
                 panic!("asked to, in the middle");
             }
             "begin and hang" => {
-                request.send(&LARGE.row(0), scratch).await.unwrap();
+                let row = LARGE.row(0);
+                request.send(&row, scratch).await.unwrap();
+                let bytes = u64::try_from(row.len()).unwrap();
+                self.sent.fetch_add(bytes, Ordering::AcqRel);
                 // Beside the others: it may go on answering those.
                 tokio::task::spawn_local(async move {
                     std::future::pending::<()>().await;
@@ -387,6 +390,52 @@ async fn requests_pass_through_when_the_responder_dies_before_it_answers() {
 }
 
 #[tokio::test]
+async fn requests_and_answers_of_the_responder_count_once_in_the_bytes_of_a_session() {
+    let scene = Scene::start().await;
+    let bytes_of = async |client: Client| {
+        let id = client.id;
+        client.close().await;
+        let report = scene.stage.report(id).await;
+        (report.bytes_in, report.bytes_out)
+    };
+    let length = |messages: &[u8]| u64::try_from(messages.len()).unwrap();
+    for tls in scene.kinds_of_clients() {
+        let enter = || scene.stage.enter(Arrival::default(), tls.as_ref());
+        let (login_in, login_out) = bytes_of(enter().await).await;
+        let mut client = enter().await;
+        client.ask_for_run(1).await;
+        client.send(&ask("long")).await;
+        client.read_flood(LONG).await;
+        // Claimed, and then the backend's to echo.
+        client.is_passed_through("never").await;
+        let asked = ["run", "long", "never"].map(|what| length(&ask(what)));
+        let long = (0..LONG.rows).map(|index| length(&LONG.row(index)));
+        let answered = length(&named(1)) + long.sum::<u64>() + length(&LONG.epilogue());
+        let bytes = bytes_of(client).await;
+        let expected_in = login_in + asked.iter().sum::<u64>();
+        let expected_out = login_out + answered + asked[2];
+        assert_eq!(bytes, (expected_in, expected_out));
+        // An answer that is cut counts as far as it was sent.
+        let mut cut = enter().await;
+        scene.responder.sent.store(0, Ordering::Release);
+        cut.send(&ask("begin and hang")).await;
+        cut.read(&LARGE.row(0)).await;
+        let sent = || scene.responder.sent.load(Ordering::Acquire);
+        eventually(|| (sent() > 0).then_some(())).await;
+        let id = cut.id;
+        cut.frontend.reset().unwrap();
+        let report = scene.stage.report(id).await;
+        let row = length(&LARGE.row(0));
+        // It has not heard its Terminate come back.
+        let echo = length(&messages::terminate());
+        assert_eq!(report.bytes_out, login_out - echo + row);
+    }
+    let route = scene.stage.snapshot().routes[0].clone();
+    assert!(route.bytes_in > 0 && route.bytes_out > 3 * length(&LONG.row(0)));
+    scene.stage.finish().await;
+}
+
+#[tokio::test]
 async fn a_session_whose_answer_the_responder_died_in_ends_and_no_other_does() {
     let scene = Scene::start().await;
     for tls in scene.kinds_of_clients() {
@@ -537,6 +586,26 @@ async fn a_client_that_vanishes_in_its_answer_is_the_one_at_fault() {
         scene.responder.sent.store(0, Ordering::Release);
         client.send(&ask("large")).await;
         standstill(|| scene.responder.sent.load(Ordering::Acquire)).await;
+        let id = client.id;
+        client.frontend.reset().unwrap();
+        scene
+            .stage
+            .ended(id, CloseReason::ClientReset, Phase::Relay)
+            .await;
+    }
+    let mut next = scene.login().await;
+    next.ask_for_run(1).await;
+    next.close().await;
+    scene.stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_the_responder_thinks_is_noticed() {
+    let scene = Scene::start().await;
+    for tls in scene.kinds_of_clients() {
+        let mut client = scene.stage.enter(Arrival::default(), tls.as_ref()).await;
+        client.send(&ask("begin and hang")).await;
+        client.read(&LARGE.row(0)).await;
         let id = client.id;
         client.frontend.reset().unwrap();
         scene

@@ -419,9 +419,23 @@ impl Stage {
             Event::Asked { .. }
             | Event::ConnectionClosed(_)
             | Event::CommonNameUsed { .. }
-            | Event::TlsEstablished { .. } => None,
+            | Event::TlsEstablished { .. }
+            | Event::ThreadRestarted { .. } => None,
         };
         self.events().into_iter().filter_map(replaced).collect()
+    }
+
+    /// Threads of which there is one that began again so far: their names, and what they died of.
+    pub(crate) fn restarted_threads(&self) -> Vec<(&'static str, String)> {
+        let restarted = |event| match event {
+            Event::ThreadRestarted { thread, reason } => Some((thread, reason)),
+            Event::Asked { .. }
+            | Event::ConnectionClosed(_)
+            | Event::CommonNameUsed { .. }
+            | Event::TlsEstablished { .. }
+            | Event::WorkerRestarted { .. } => None,
+        };
+        self.events().into_iter().filter_map(restarted).collect()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -540,7 +554,8 @@ fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
         Event::Asked { .. }
         | Event::TlsEstablished { .. }
         | Event::CommonNameUsed { .. }
-        | Event::WorkerRestarted { .. } => None,
+        | Event::WorkerRestarted { .. }
+        | Event::ThreadRestarted { .. } => None,
     })
 }
 
@@ -621,7 +636,17 @@ pub(crate) async fn read_by_hand(
 }
 
 /// Asks `probe` again and again, until it finds something or the deadline is over.
-pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(probe: impl FnMut() -> Option<T>) -> T {
+    eventually_until(DEADLINE, probe)
+        .await
+        .expect("the condition holds by the deadline")
+}
+
+/// The same, for no longer than `patience`.
+pub(crate) async fn eventually_until<T>(
+    patience: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let polling = async {
         loop {
             if let Some(found) = probe() {
@@ -630,9 +655,7 @@ pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(DEADLINE, polling)
-        .await
-        .expect("the condition holds by the deadline")
+    timeout(patience, polling).await.ok()
 }
 
 /// The value of a counter that was positive and did not move for a quarter of a second.

@@ -1,13 +1,14 @@
 //! Panics: one in a session costs that session, one in a worker's loop costs that worker's sessions, and nothing costs the next
-//! connection.
+//! connection. The proxy thread and the keeper begin again, and no session notices.
 
 use std::time::Duration;
 
 use pgtls_core::fault::{Fault, PANIC_APPLICATION_NAME};
-use pgtls_core::{CloseReason, FaultSide, Phase};
-use pgtls_testkit::{DEADLINE, Ending, FakeBackend};
+use pgtls_core::{CloseReason, FaultSide, Phase, WantedRole, WarmOptions};
+use pgtls_testkit::{DEADLINE, Ending, FakeBackend, ServerRole};
 use tokio::time::{Instant, timeout};
 
+use crate::hosts::roles;
 use crate::stage::{Arrival, Client, Pki, STARTUP, Stage, eventually};
 
 const LONG: Duration = Duration::from_mins(1);
@@ -290,5 +291,128 @@ async fn a_drain_right_after_a_death_ends_with_the_sessions_that_are_left() {
     drop(stays);
     let drained = timeout(DEADLINE, drained).await.unwrap().unwrap();
     assert_eq!((drained.drained, drained.cut), (0, 1));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_panics_begins_again_with_warm_connections_and_probes() {
+    let pki = Pki::new();
+    let server = ServerRole::primary();
+    let backend = pki.tls_backend().role(&server).listen().await;
+    let mut options = pki.tls_options(&[&backend]);
+    options.routes[0].backend.roles = Some(roles(WantedRole::Primary));
+    options.routes[0].backend.warm = Some(WarmOptions {
+        connections: 3,
+        max_age: Duration::from_mins(1),
+    });
+    let stage = Stage::start(&options).await;
+    let filled = || stage.wait_for(|now| now.routes[0].warm_connections == 3);
+    filled().await;
+    let mut session = stage.login(&pki.client()).await;
+    for deaths in 1..=4 {
+        filled().await;
+        stage.inject(Fault::PanicInKeeper).await;
+        let died = stage.wait_for(|now| now.keeper_restarts == deaths).await;
+        session.echo("select 'unharmed'").await;
+        // What was made ahead before is used after.
+        let next = stage.login(&pki.client()).await;
+        let hits = stage.snapshot().routes[0].warm_hits;
+        assert_eq!(hits, died.routes[0].warm_hits + 1);
+        filled().await;
+        let probed = died.routes[0].probes_ok + 2;
+        stage
+            .wait_for(|now| now.routes[0].probes_ok >= probed)
+            .await;
+        next.close().await;
+    }
+    let restarted = stage.restarted_threads();
+    assert_eq!(restarted.len(), 4, "{restarted:?}");
+    for (thread, reason) in restarted {
+        assert_eq!(thread, "pgtls-keeper");
+        assert!(reason.contains("injected fault"), "{reason}");
+    }
+    // It still learns of a reload, and lets go of what it had before it died.
+    let cold = pki.tls_options(&[&backend]);
+    stage.plane.reload(&cold.routes).unwrap();
+    let open =
+        |all: &[pgtls_testkit::SessionRecord]| all.iter().filter(|one| !one.is_closed).count();
+    backend.wait_until(|all| open(all) == 1).await;
+    session.echo("select 'still here'").await;
+    session.close().await;
+    let now = stage.snapshot();
+    assert_eq!((now.keeper_restarts, now.worker_restarts), (4, 0));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_keeper_is_closed_right_after_its_death_with_all_it_held_open() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let mut options = pki.tls_options(&[&backend]);
+    options.routes[0].backend.warm = Some(WarmOptions {
+        connections: 3,
+        max_age: Duration::from_mins(1),
+    });
+    let stage = Stage::start(&options).await;
+    stage
+        .wait_for(|now| now.routes[0].warm_connections == 3)
+        .await;
+    for _ in 0..5 {
+        stage.inject(Fault::PanicInKeeper).await;
+    }
+    stage.close().await;
+    backend
+        .wait_until(|all| all.iter().all(|one| one.is_closed))
+        .await;
+}
+
+#[tokio::test]
+async fn a_proxy_thread_whose_loop_panics_goes_on_with_every_session_and_worker() {
+    let pki = Pki::new();
+    let (_backend, stage) = stage_of(&pki, 2).await;
+    let mut bystanders = [stage.login(&pki.client()).await, stage.login_plain().await];
+    for deaths in 1..=3 {
+        stage.inject(Fault::PanicInSupervisor).await;
+        // Who comes while it is down waits for it.
+        let mut next = stage.login(&pki.client()).await;
+        next.echo("select 'placed'").await;
+        next.close().await;
+        for bystander in &mut bystanders {
+            bystander.echo("select 'unharmed'").await;
+        }
+        let now = stage.snapshot();
+        assert_eq!((now.supervisor_restarts, now.worker_restarts), (deaths, 0));
+    }
+    let restarted = stage.restarted_threads();
+    assert_eq!(restarted.len(), 3, "{restarted:?}");
+    for (thread, reason) in restarted {
+        assert_eq!(thread, "pgtls-proxy");
+        assert!(reason.contains("injected fault"), "{reason}");
+    }
+    // It still supervises: workers are replaced, a drain says its last words and is told of its end.
+    stage.inject(Fault::PanicInLoop).await;
+    stage.wait_for(|now| now.worker_restarts == 1).await;
+    let mut last = stage.login(&pki.client()).await;
+    stage.inject(Fault::PanicInSupervisor).await;
+    let drained = stage.drain(Duration::ZERO).await;
+    assert_eq!(last.fatal().await.sqlstate, "57P01");
+    drop((last, bystanders));
+    timeout(DEADLINE, drained).await.unwrap().unwrap();
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_drain_and_a_close_survive_a_panic_of_the_proxy_thread() {
+    let pki = Pki::new();
+    let (_backend, stage) = stage_of(&pki, 1).await;
+    let client = stage.login_plain().await;
+    let drained = stage.drain(LONG).await;
+    for _ in 0..5 {
+        stage.inject(Fault::PanicInSupervisor).await;
+    }
+    client.close().await;
+    let drained = timeout(DEADLINE, drained).await.unwrap().unwrap();
+    assert_eq!((drained.drained, drained.cut), (1, 0));
+    stage.inject(Fault::PanicInSupervisor).await;
     stage.finish().await;
 }

@@ -201,7 +201,8 @@ async fn a_backend_that_is_named_by_its_cn_only_is_told_once() {
             Event::Asked { .. }
             | Event::ConnectionClosed(_)
             | Event::TlsEstablished { .. }
-            | Event::WorkerRestarted { .. } => None,
+            | Event::WorkerRestarted { .. }
+            | Event::ThreadRestarted { .. } => None,
         })
         .collect();
     assert_eq!(told.len(), 1);

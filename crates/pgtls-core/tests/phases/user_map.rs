@@ -45,7 +45,7 @@ async fn refusal(stage: &Stage, arrival: Arrival, tls: Option<&TlsClient>) -> Op
     assert_eq!(report.sqlstate, Some("28000"), "{report:#?}");
     assert_eq!(
         (report.phase, report.fault_side),
-        (Phase::Backend, Some(FaultSide::Client))
+        (Phase::Route, Some(FaultSide::Client))
     );
     Some(report.reason)
 }

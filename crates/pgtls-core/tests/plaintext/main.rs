@@ -149,18 +149,44 @@ fn a_drain_tells_sessions_goodbye() {
 
 #[cfg(not(feature = "tls"))]
 #[test]
-fn a_build_without_tls_refuses_every_configuration_that_asks_for_it() {
+fn a_build_without_tls_refuses_every_configuration_that_demands_it() {
     use pgtls_core::Sslmode;
     let told =
         "this build has no TLS; set sslmode = \"disable\", or build with the feature \"tls\"";
     let mut listener = stage::options(1);
     listener.routes[0].listener.tls = Some(pgtls_tls::options::ListenerTlsOptions::default());
-    let mut prefer = stage::options(1);
-    prefer.routes[0].backend.sslmode = Sslmode::Prefer;
     let mut require = stage::options(1);
     require.routes[0].backend.sslmode = Sslmode::Require;
-    for options in [listener, prefer, require] {
+    for options in [listener, require] {
         let error = stage::start_error(&options);
         assert_eq!(error, format!("proxy \"orders\": {told}"));
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn a_build_without_tls_prefers_plaintext_and_asks_the_server_for_nothing_else() {
+    use pgtls_core::{Sslmode, Sslnegotiation};
+    for sslnegotiation in [Sslnegotiation::Postgres, Sslnegotiation::Direct] {
+        let backend = Backend::listen();
+        let mut options = stage::options(backend.port());
+        options.routes[0].backend.sslmode = Sslmode::Prefer;
+        options.routes[0].backend.sslnegotiation = sslnegotiation;
+        // Not even read.
+        options.routes[0].backend.tls.cert_file = Some("missing.crt".into());
+        let stage = Stage::start(&options);
+        let (mut client, id) = stage.login();
+        // CancelRequests go without asking, too.
+        let (mut cancel, _) = stage.arrive(&encode_cancel_request(PROCESS_ID, &KEY));
+        assert_eq!(cancel.read_to_end(&mut Vec::new()).unwrap(), 0);
+        assert_eq!(backend.await_cancel(), (PROCESS_ID, KEY.to_vec()));
+        client.write_all(&message(b'X', b"")).unwrap();
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
+        drop(client);
+        let report = stage.report(id);
+        assert_eq!(report.reason, CloseReason::ClientClosed);
+        assert!(report.backend_tls.is_none());
+        // An SSLRequest would stand beside it.
+        assert_eq!(backend.startups(), [stage::startup_packet()]);
     }
 }
