@@ -8,7 +8,6 @@
 import { parseArgs } from 'node:util';
 import { runWatched } from './lib/run.mjs';
 
-const CRATES = ['pgtls-wire', 'pgtls-tls', 'pgtls-core'];
 /** What a target says when it is done: crates/pgtls-testkit/src/fuzz. */
 const DONE = /fuzz ([\w.-]+): (\d+) inputs/;
 const FAILED = /fuzz target ([\w.-]+) failed/;
@@ -51,8 +50,8 @@ function note(line) {
   }
 }
 
-const packages = CRATES.flatMap((crate) => ['-p', crate]);
-const command = ['test', '--release', ...packages, '--lib', '--no-fail-fast', 'fuzz::'];
+// The whole workspace, so that it is built as for `npm test`.
+const command = ['test', '--release', '--workspace', '--lib', '--no-fail-fast', 'fuzz::'];
 const code = await runWatched('cargo', [...command, '--', '--test-threads=1'], note);
 
 const total = [...counts.values()].reduce((sum, inputs) => sum + inputs, 0);
