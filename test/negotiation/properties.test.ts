@@ -14,7 +14,20 @@ const policies: fc.Arbitrary<NegotiationPolicy> = fc.record({
 
 const vectors = fc.constantFrom(...VECTORS.map(({ hex }) => Buffer.from(hex, 'hex')));
 const bytes = fc.uint8Array({ maxLength: 64 }).map((array) => Buffer.from(array));
-const packets = fc.oneof({ weight: 4, arbitrary: vectors }, { weight: 1, arbitrary: bytes });
+/** A golden packet with a byte or its length changed, or cut. */
+const broken = fc
+  .tuple(vectors, fc.nat(), fc.nat({ max: 255 }), fc.boolean())
+  .map(([packet, position, byte, isCut]) => {
+    const at = position % Math.min(packet.length, 12);
+    const changed = Buffer.from(isCut ? packet.subarray(0, at + 1) : packet);
+    changed[at] = byte;
+    return changed;
+  });
+const packets = fc.oneof(
+  { weight: 4, arbitrary: vectors },
+  { weight: 2, arbitrary: broken },
+  { weight: 1, arbitrary: bytes },
+);
 const cuts = fc.array(fc.nat({ max: 40 }), { maxLength: 40 });
 
 /** Cuts into pieces of the given lengths, the last one takes the rest; lengths of 0 stay. */
@@ -57,6 +70,17 @@ function negotiate(policy: NegotiationPolicy, segments: readonly Buffer[][]) {
   const [handOff] = taken;
   const forBackend = handOff && Buffer.concat([handOff.prefix, ...unread]).toString('hex');
   return { encryption: handOff?.encryption, forBackend, outcome: negotiator.outcome };
+}
+
+/** How a session may be protected, by the documentation of the two keys. */
+function allowed({ sslmode, sslnegotiation }: NegotiationPolicy, isCancel: boolean): Encryption[] {
+  const tls: Encryption[] = [];
+  if (sslmode !== 'disable') {
+    tls.push(...(sslnegotiation === 'direct' ? [] : (['negotiated'] as const)));
+    tls.push(...(sslnegotiation === 'postgres' ? [] : (['direct'] as const)));
+  }
+  const mayBePlain = sslmode === 'disable' || sslmode === 'prefer' || isCancel;
+  return mayBePlain ? [...tls, 'none'] : tls;
 }
 
 describe('every byte sequence', () => {
@@ -103,6 +127,32 @@ describe('every byte sequence', () => {
         }
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  it('hands off no session that its policy does not allow, and every byte behind the negotiation', () => {
+    const segments = fc.array(packets, { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(policies, segments, (policy, parts) => {
+        const { encryption, forBackend, outcome } = negotiate(
+          policy,
+          parts.map((part) => [part]),
+        );
+        if (outcome?.type !== 'handed-off') {
+          return;
+        }
+        expect(allowed(policy, outcome.isCancel)).toContain(encryption);
+        expect(
+          Buffer.concat(parts)
+            .toString('hex')
+            .endsWith(forBackend ?? ''),
+        ).toBe(true);
+        // What a session without TLS begins with is whole: nothing of it was taken for a request.
+        if (encryption === 'none') {
+          expect(forBackend?.slice(8, 16)).toMatch(outcome.isCancel ? /^04d2162e$/ : /^0003/);
+        }
+      }),
+      { numRuns: 3_000 },
     );
   });
 

@@ -29,6 +29,7 @@ mod encrypted_key;
 mod fake_backend;
 mod flood;
 mod frontend;
+pub mod fuzz;
 pub mod messages;
 mod ocsp;
 mod postgres_connector;

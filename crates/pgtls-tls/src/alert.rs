@@ -58,9 +58,12 @@ fn sent_alert(error: &Error) -> Option<AlertDescription> {
         Error::InvalidCertificate(error) => Some(error.clone().into()),
         // Found while messages are put together, before there is anybody to answer.
         Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => None,
+        Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => {
+            Some(AlertDescription::IllegalParameter)
+        }
         Error::InvalidMessage(why) => Some((*why).into()),
         Error::PeerIncompatible(why) => Some(incompatible_alert(why)),
-        Error::PeerMisbehaved(why) => Some(misbehaved_alert(why)),
+        Error::PeerMisbehaved(why) => misbehaved_alert(why),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
             Some(AlertDescription::UnexpectedMessage)
         }
@@ -85,25 +88,54 @@ fn incompatible_alert(why: &PeerIncompatible) -> AlertDescription {
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => AlertDescription::ProtocolVersion,
         PeerIncompatible::NamedGroupsExtensionRequired => AlertDescription::MissingExtension,
-        PeerIncompatible::NullCompressionRequired => AlertDescription::IllegalParameter,
+        PeerIncompatible::NullCompressionRequired
+        | PeerIncompatible::UncompressedEcPointsRequired => AlertDescription::IllegalParameter,
         _ => AlertDescription::HandshakeFailure,
     }
 }
 
+/// None for what rustls gives up over without a word.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "every other breach is an illegal_parameter"
 )]
-fn misbehaved_alert(why: &PeerMisbehaved) -> AlertDescription {
-    match why {
-        PeerMisbehaved::KeyEpochWithPendingFragment
-        | PeerMisbehaved::IllegalMiddleboxChangeCipherSpec
-        | PeerMisbehaved::MessageInterleavedWithHandshakeMessage => {
-            AlertDescription::UnexpectedMessage
+const fn misbehaved_alert(why: &PeerMisbehaved) -> Option<AlertDescription> {
+    use PeerMisbehaved as Why;
+    Some(match why {
+        Why::EarlyDataExtensionWithoutResumption
+        | Why::IllegalTlsInnerPlaintext
+        | Why::MessageInterleavedWithHandshakeMessage
+        | Why::OfferedEarlyDataWithOldProtocolVersion
+        | Why::ResumptionOfferedWithVariedCipherSuite
+        | Why::ResumptionOfferedWithVariedEms
+        | Why::SelectedUnofferedPsk
+        | Why::ServerNameDifferedOnRetry
+        | Why::TooManyEmptyFragments
+        | Why::TooManyKeyUpdateRequests
+        | Why::TooManyRenegotiationRequests
+        | Why::TooManyWarningAlertsReceived
+        | Why::UnsolicitedCertExtension => return None,
+        Why::KeyEpochWithPendingFragment
+        | Why::IllegalMiddleboxChangeCipherSpec
+        | Why::TooMuchEarlyDataReceived => AlertDescription::UnexpectedMessage,
+        Why::IncorrectBinder => AlertDescription::DecryptError,
+        Why::MissingBinderInPskExtension => AlertDescription::DecodeError,
+        Why::InvalidCertCompression | Why::SelectedUnofferedCertCompression => {
+            AlertDescription::BadCertificate
         }
-        PeerMisbehaved::IncorrectBinder => AlertDescription::DecryptError,
+        Why::SelectedUnofferedCipherSuite | Why::ServerHelloMustOfferUncompressedEcPoints => {
+            AlertDescription::HandshakeFailure
+        }
+        Why::MissingKeyShare
+        | Why::MissingPskExtensionInSecondClientHello
+        | Why::MissingPskModesExtension => AlertDescription::MissingExtension,
+        Why::DisallowedEncryptedExtension
+        | Why::UnexpectedCleartextExtension
+        | Why::UnsolicitedEchExtension
+        | Why::UnsolicitedEncryptedExtension
+        | Why::UnsolicitedServerHelloExtension => AlertDescription::UnsupportedExtension,
         _ => AlertDescription::IllegalParameter,
-    }
+    })
 }
 
 /// An alert's name as RFC 8446 (and for the older ones RFC 5246) spells it.

@@ -64,6 +64,10 @@ fn reason(error: &Error) -> TlsFailureReason {
         Error::NoApplicationProtocol => TlsFailureReason::NoApplicationProtocol,
         Error::DecryptError => TlsFailureReason::DecryptError,
         Error::InvalidCertRevocationList(_) => TlsFailureReason::UnknownRevocation,
+        // What rustls says of a TLS 1.2 client that takes none of our key's schemes, though it offers a suite for the key.
+        Error::General(words) if words == "incompatible signing key" => {
+            TlsFailureReason::NoSharedSignatureScheme
+        }
         Error::Other(_) => match ServerNameRefusal::of(error) {
             Some(ServerNameRefusal::Missing) => TlsFailureReason::ServerNameMissing,
             Some(ServerNameRefusal::Unknown(_)) => TlsFailureReason::ServerNameUnknown,
@@ -258,6 +262,26 @@ mod tests {
                 PeerMisbehaved::InvalidKeyShare.into(),
                 "peer_misbehaved",
                 Some("illegal_parameter"),
+            ),
+            (
+                InvalidMessage::InvalidKeyUpdate.into(),
+                "peer_misbehaved",
+                Some("illegal_parameter"),
+            ),
+            (
+                PeerMisbehaved::SelectedUnofferedCipherSuite.into(),
+                "peer_misbehaved",
+                Some("handshake_failure"),
+            ),
+            (
+                PeerMisbehaved::UnsolicitedCertExtension.into(),
+                "peer_misbehaved",
+                None,
+            ),
+            (
+                Error::General("incompatible signing key".to_owned()),
+                "no_shared_signature_scheme",
+                None,
             ),
             (Error::FailedToGetRandomBytes, "internal", None),
         ];

@@ -50,6 +50,8 @@ mod error_path;
 #[cfg(feature = "rustls")]
 pub mod failure;
 mod failure_reason;
+#[cfg(all(test, feature = "rustls"))]
+mod fuzz;
 #[cfg(feature = "rustls")]
 pub mod group;
 #[cfg(feature = "rustls")]

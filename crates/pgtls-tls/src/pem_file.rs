@@ -114,7 +114,23 @@ fn malformed(key: &'static str, path: &Path, error: &pem::Error) -> TlsConfigErr
     TlsConfigError::PemMalformed {
         key,
         path: path.to_owned(),
-        detail: error.to_string(),
+        detail: words_of(error).to_owned(),
+    }
+}
+
+/// What is wrong, without the lines it is wrong in: a key whose line breaks got lost is one of them, and the error's own words quote
+/// it.
+fn words_of(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => {
+            "a section has no END line of its own; were its line breaks lost?"
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            "a BEGIN line does not end with five dashes; were its line breaks lost?"
+        }
+        pem::Error::Base64Decode(_) => "what stands between BEGIN and END is not base64",
+        pem::Error::SectionTooLarge => "a section is longer than 10 MB",
+        pem::Error::Io(_) | pem::Error::NoItemsFound | _ => "it cannot be read as such",
     }
 }
 
@@ -148,5 +164,21 @@ mod tests {
             b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
         ));
         assert!(!is_encrypted(b"-----BEGIN PRIVATE KEY-----\n"));
+    }
+
+    #[test]
+    fn no_error_quotes_a_key_whose_line_breaks_got_lost() {
+        for text in [
+            "-----BEGIN PRIVATE KEY----- MIGHc2VjcmV0 -----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY----- MIGHc2VjcmV0\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----\nMIGHc2VjcmV0-\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN PRIVATE KEY-----\nMIGHc2VjcmV0\n",
+        ] {
+            let error = PrivateKeyDer::from_pem_slice(text.as_bytes()).unwrap_err();
+            let words = malformed("ssl_key_file", Path::new("server.key"), &error).to_string();
+            assert!(words.contains("server.key: is not valid PEM"), "{words}");
+            // Neither the key nor its bytes, 77 being the first one's number.
+            assert!(!words.contains("MIGH") && !words.contains("77"), "{words}");
+        }
     }
 }

@@ -13,6 +13,8 @@
 
 mod authentication;
 mod error_response;
+#[cfg(test)]
+mod fuzz;
 mod message;
 mod message_walk;
 mod startup;

@@ -1,6 +1,8 @@
 //! [`Backend`]: one `[proxy.backend]` section made ready to dial, with what is kept about its servers: their roles (`role`, learned by
 //! `probe`) and connections made ahead (`warm`). The `keeper` thread does the work that no session asks for.
 
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod keeper;
 pub(crate) mod order;
 pub(crate) mod password_file;

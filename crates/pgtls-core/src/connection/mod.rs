@@ -10,6 +10,8 @@ mod close;
 mod connect;
 mod ending;
 pub(crate) mod farewell;
+#[cfg(test)]
+mod fuzz;
 mod handshake;
 mod journal;
 mod linger;
