@@ -58,6 +58,8 @@ pub mod identity_error;
 #[cfg(feature = "rustls")]
 pub mod inspect;
 #[cfg(feature = "rustls")]
+pub mod interrupt;
+#[cfg(feature = "rustls")]
 pub mod leaf;
 #[cfg(feature = "rustls")]
 mod listener_identities;
