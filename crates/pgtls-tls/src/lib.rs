@@ -12,10 +12,14 @@ mod absent;
 #[cfg(feature = "rustls")]
 pub mod alert;
 #[cfg(feature = "rustls")]
+pub mod alpn_chooser;
+#[cfg(feature = "rustls")]
 mod backend_sessions;
 pub mod buffer;
 #[cfg(feature = "rustls")]
 pub mod build;
+#[cfg(feature = "rustls")]
+pub mod certificate_judge;
 #[cfg(feature = "rustls")]
 mod chain;
 #[cfg(feature = "rustls")]
@@ -24,6 +28,8 @@ pub mod channel_binding;
 pub mod cipher_suite;
 #[cfg(feature = "rustls")]
 pub mod client_config;
+#[cfg(feature = "rustls")]
+pub mod client_facing;
 #[cfg(feature = "rustls")]
 pub mod client_hello;
 #[cfg(feature = "rustls")]
