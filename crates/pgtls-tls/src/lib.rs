@@ -74,6 +74,8 @@ pub mod name_check;
 #[cfg(feature = "rustls")]
 pub mod ocsp;
 #[cfg(feature = "rustls")]
+mod old_client_hello;
+#[cfg(feature = "rustls")]
 mod opened_keys;
 #[cfg(feature = "rustls")]
 pub mod ops;
@@ -83,6 +85,8 @@ pub mod outbox;
 mod passphrase_command;
 #[cfg(feature = "rustls")]
 mod pem_file;
+#[cfg(feature = "rustls")]
+mod plaintext_alert;
 #[cfg(feature = "rustls")]
 pub mod policy;
 #[cfg(feature = "rustls")]

@@ -21,6 +21,7 @@ mod hosts;
 mod identities;
 mod listener_resumption;
 mod observer;
+mod old_clients;
 mod resumption_support;
 mod revocation;
 mod staple;
