@@ -103,6 +103,8 @@ mod revocation_error;
 #[cfg(feature = "rustls")]
 mod revocation_keys;
 #[cfg(feature = "rustls")]
+mod revocation_links;
+#[cfg(feature = "rustls")]
 pub mod server_config;
 #[cfg(feature = "rustls")]
 mod server_name_refusal;
