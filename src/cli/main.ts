@@ -15,7 +15,7 @@ import {
   type KeyPath,
 } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
-import { loadConfig, placeInFile } from '../config/parse.ts';
+import { loadInspectedConfig, placeInFile } from '../config/parse.ts';
 import type { BindAddress, Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
@@ -47,7 +47,7 @@ export interface CliHost {
 
 /** What the command needs to know about the native binding. */
 interface NativeModule {
-  inspectConfig(config: Config): CertificateInspection;
+  inspectConfig(config: Config): Promise<CertificateInspection>;
   buildInfo(): { version: string; rustls: string; provider: string; target: string };
 }
 
@@ -123,7 +123,7 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
   }
   const proxy = await startPlaced(configPath, config, () => modules.startProxy(config, logger));
-  onHangup = () => reloadCertificates(proxy, logger);
+  onHangup = () => void reloadCertificates(proxy, logger);
   await signals.requested;
   try {
     await proxy.drain();
@@ -174,8 +174,8 @@ async function load(
   modules: CliModules,
 ): Promise<Loaded> {
   const native = await modules.loadNative();
-  return loadConfig(configPath, host.environment, (config) =>
-    judgeDates(native.inspectConfig(config), severity, host.nowMillis()),
+  return loadInspectedConfig(configPath, host.environment, async (config) =>
+    judgeDates(await native.inspectConfig(config), severity, host.nowMillis()),
   );
 }
 
@@ -196,9 +196,9 @@ function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSi
   return { requested, stop: controller.signal };
 }
 
-function reloadCertificates(proxy: RunningProxy, logger: Logger): void {
+async function reloadCertificates(proxy: RunningProxy, logger: Logger): Promise<void> {
   try {
-    proxy.reloadCertificates();
+    await proxy.reloadCertificates();
   } catch (error) {
     const result = { event: 'cert.reload', result: 'failure', err: error };
     logger.error(result, `certificates not reloaded, the old ones stay: ${errorText(error)}`);

@@ -29,8 +29,10 @@ export interface CertificateFindings {
   readonly warnings: readonly CertificateProblem[];
 }
 
-/** Looks into every file that the configuration names; throws only when it cannot look at all. */
-export type InspectCertificates<Found extends CertificateFindings> = (config: Config) => Found;
+/** Looks into every file that the configuration names; rejects only when it cannot look at all. */
+export type InspectCertificates<Found extends CertificateFindings> = (
+  config: Config,
+) => Promise<Found>;
 
 /**
  * Inspects the routes and adds what is found to `problems`.
@@ -40,15 +42,15 @@ export type InspectCertificates<Found extends CertificateFindings> = (config: Co
  *
  * @returns null when errors in the file kept `inspect` from working at all.
  */
-export function inspectInto<Found extends CertificateFindings>(
+export async function inspectInto<Found extends CertificateFindings>(
   problems: Problems,
   config: Config,
   inspect: InspectCertificates<Found>,
-): Found | null {
+): Promise<Found | null> {
   const indices = config.proxies.flatMap(({ backend }, index) =>
     backend.addresses.length > 0 ? [index] : [],
   );
-  const found = inspectIfPossible(problems, () =>
+  const found = await inspectIfPossible(problems, () =>
     inspect({ ...config, proxies: config.proxies.filter((_, index) => indices.includes(index)) }),
   );
   if (found !== null) {
@@ -67,9 +69,12 @@ export function inspectInto<Found extends CertificateFindings>(
   return found;
 }
 
-function inspectIfPossible<Found>(problems: Problems, inspect: () => Found): Found | null {
+async function inspectIfPossible<Found>(
+  problems: Problems,
+  inspect: () => Promise<Found>,
+): Promise<Found | null> {
   try {
-    return inspect();
+    return await inspect();
   } catch (error) {
     if (problems.errors.length > 0) {
       return null;

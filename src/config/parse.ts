@@ -1,5 +1,6 @@
 /**
- * loadConfig: a TOML file becomes a {@link Config}, or one ConfigError with everything that is wrong with it.
+ * loadConfig and loadInspectedConfig: a TOML file becomes a {@link Config}, or one ConfigError with everything that is wrong
+ * with it.
  *
  * May import the other files of config/ and errors.ts. Invariant: nothing but the file system is touched, and the parser
  * that knows positions is loaded only when there is something to place.
@@ -21,37 +22,61 @@ export interface LoadedConfig<Found = null> {
   readonly config: Config;
   /** In the order of the file. */
   readonly warnings: readonly ConfigDiagnostic[];
-  /** The answer of `inspect`, null without one. */
+  /** What an inspection found, null without one. */
   readonly inspection: Found;
 }
 
 /**
- * Loads the file at `path`; with `inspect` the certificates it names are part of its validity.
+ * Loads the file at `path`.
  *
- * @throws ConfigError (PGTLS_CONFIG_INVALID) with all errors; PgtlsError PGTLS_CONFIG_UNREADABLE; whatever `inspect`
- * throws when the file itself is right.
+ * @throws ConfigError (PGTLS_CONFIG_INVALID) with all errors; PgtlsError PGTLS_CONFIG_UNREADABLE.
  */
-export function loadConfig(path: string, environment: Environment): LoadedConfig;
-export function loadConfig<Found extends CertificateFindings>(
+export function loadConfig(path: string, environment: Environment): LoadedConfig {
+  const read = readConfig(path, environment);
+  return { ...checked(path, read), inspection: null };
+}
+
+/**
+ * Loads the file at `path`; the certificates it names are part of its validity.
+ *
+ * @throws what {@link loadConfig} does, and whatever `inspect` throws when the file itself is right.
+ */
+export async function loadInspectedConfig<Found extends CertificateFindings>(
   path: string,
   environment: Environment,
   inspect: InspectCertificates<Found>,
-): LoadedConfig<Found>;
-export function loadConfig<Found extends CertificateFindings>(
-  path: string,
-  environment: Environment,
-  inspect?: InspectCertificates<Found>,
-): LoadedConfig<Found | null> {
+): Promise<LoadedConfig<Found>> {
+  const read = readConfig(path, environment);
+  const inspection = await inspectInto(read.problems, read.config, inspect);
+  // It is null after errors in the file only, and then this throws.
+  return { ...checked(path, read), inspection: inspection as Found };
+}
+
+/** What a file says, right or wrong. */
+interface ReadConfig {
+  readonly source: string;
+  readonly config: Config;
+  readonly problems: Problems;
+}
+
+function readConfig(path: string, environment: Environment): ReadConfig {
   const source = readSource(path);
   const table = parseToml(path, source);
   const problems = new Problems();
   const directory = dirname(resolve(path));
   const config = readTop(new TableReader('top', table, [], { problems, environment, directory }));
-  const inspection = inspect === undefined ? null : inspectInto(problems, config, inspect);
+  return { source, config, problems };
+}
+
+/** The configuration, unless it has errors. */
+function checked(
+  path: string,
+  { source, config, problems }: ReadConfig,
+): Pick<LoadedConfig, 'config' | 'warnings'> {
   if (problems.errors.length > 0) {
     throw new ConfigError(path, placeFindings(source, problems.errors));
   }
-  return { config, warnings: placeFindings(source, problems.warnings), inspection };
+  return { config, warnings: placeFindings(source, problems.warnings) };
 }
 
 /** Places findings of a later time, such as an address that turned out to be in use, in the file they come from. */

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type * as Native from '../../crates/pgtls-napi/binding/index.js';
 import type { Config } from '../config/schema.ts';
 import { PgtlsError } from '../errors.ts';
-import { converting, toPgtlsError } from './errors.ts';
+import { converting, settling, toPgtlsError } from './errors.ts';
 import { toDataPlaneOptions } from './options.ts';
 
 /** Options of the native side; made by {@link toDataPlaneOptions}. */
@@ -48,10 +48,18 @@ export type BuildInfo = Native.BuildInfo;
 /** A connection that is handed over. */
 export type Handoff = Native.Handoff;
 
-/** The running native side; every method throws PgtlsError, after `close` with PGTLS_CLOSED. */
+/**
+ * The running native side; every method throws PgtlsError, or rejects with it, after `close` with
+ * PGTLS_CLOSED.
+ */
 export interface DataPlane {
-  /** All or nothing, for new connections only; reads the certificate files again. */
-  reload(routes: RouteOptions[]): void;
+  /**
+   * All or nothing, for new connections only; reads the certificate files again, on a thread of its
+   * own. One at a time, in the order of the calls.
+   */
+  reload(routes: RouteOptions[]): Promise<void>;
+  /** As {@link inspectOptions}, after what is being read already. */
+  inspect(options: DataPlaneOptions): Promise<Inspection>;
   /** Duplicates `fd` before it returns; the caller keeps and closes its own. */
   adopt(fd: number, handoff: Handoff): void;
   /** False when the connection that asked does not wait any more. */
@@ -59,7 +67,7 @@ export interface DataPlane {
   snapshot(): DataPlaneSnapshot;
   /** Resolves when no session lives, after the grace because the rest was cut. */
   drain(graceMillis: number): Promise<DrainReport>;
-  /** Idempotent. */
+  /** Ends what is being read, too; idempotent. */
   close(): void;
 }
 
@@ -71,27 +79,30 @@ const BINDING_PATH = '../../crates/pgtls-napi/binding/index.js';
 let loaded: typeof Native | null = null;
 
 /**
- * Starts the native side. Throws PGTLS_BINDING_MISSING, or PGTLS_TLS_CONFIG_INVALID listing every
- * problem at once.
+ * Starts the native side. Rejects with PGTLS_BINDING_MISSING, or with PGTLS_TLS_CONFIG_INVALID
+ * listing every problem at once.
  */
-export function startDataPlane(options: DataPlaneOptions, onEvent: OnDataPlaneEvent): DataPlane {
+export async function startDataPlane(
+  options: DataPlaneOptions,
+  onEvent: OnDataPlaneEvent,
+): Promise<DataPlane> {
   const binding = loadBinding();
   try {
-    return new ConvertingDataPlane(binding.DataPlane.start(options, onEvent));
+    return new ConvertingDataPlane(await binding.DataPlane.start(options, onEvent));
   } catch (cause) {
     const error = toPgtlsError(cause);
-    throw error.code === 'PGTLS_TLS_CONFIG_INVALID' ? withAllProblems(error, options) : error;
+    throw error.code === 'PGTLS_TLS_CONFIG_INVALID' ? await withAllProblems(error, options) : error;
   }
 }
 
 /** Reads every file a configuration names, without starting anything. */
-export function inspectConfig(config: Config): Inspection {
+export function inspectConfig(config: Config): Promise<Inspection> {
   return inspectOptions(toDataPlaneOptions(config, false));
 }
 
-/** Reads every file that options name, without starting anything. */
-export function inspectOptions(options: DataPlaneOptions): Inspection {
-  return converting(() => loadBinding().inspect(options));
+/** Reads every file that options name, on a thread of its own, without starting anything. */
+function inspectOptions(options: DataPlaneOptions): Promise<Inspection> {
+  return settling(() => loadBinding().inspect(options));
 }
 
 /** Versions and target of the addon. */
@@ -122,8 +133,12 @@ class ConvertingDataPlane implements DataPlane {
     this.#native = native;
   }
 
-  reload(routes: RouteOptions[]): void {
-    converting(() => this.#native.reload(routes));
+  reload(routes: RouteOptions[]): Promise<void> {
+    return settling(() => this.#native.reload(routes));
+  }
+
+  inspect(options: DataPlaneOptions): Promise<Inspection> {
+    return settling(() => this.#native.inspect(options));
   }
 
   adopt(fd: number, handoff: Handoff): void {
@@ -138,12 +153,8 @@ class ConvertingDataPlane implements DataPlane {
     return converting(() => this.#native.snapshot());
   }
 
-  async drain(graceMillis: number): Promise<DrainReport> {
-    try {
-      return await this.#native.drain(graceMillis);
-    } catch (error) {
-      throw toPgtlsError(error);
-    }
+  drain(graceMillis: number): Promise<DrainReport> {
+    return settling(() => this.#native.drain(graceMillis));
   }
 
   close(): void {
@@ -151,8 +162,8 @@ class ConvertingDataPlane implements DataPlane {
   }
 }
 
-function withAllProblems(error: PgtlsError, options: DataPlaneOptions): PgtlsError {
-  const { problems } = inspectOptions(options);
+async function withAllProblems(error: PgtlsError, options: DataPlaneOptions): Promise<PgtlsError> {
+  const { problems } = await inspectOptions(options);
   if (problems.length === 0) {
     return error;
   }

@@ -21,6 +21,15 @@ export function converting<T>(call: () => T): T {
   }
 }
 
+/** Runs an asynchronous call into the native side; what it throws or rejects with is a PgtlsError then. */
+export async function settling<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw toPgtlsError(error);
+  }
+}
+
 function codeOf(error: unknown): PgtlsErrorCode {
   const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined;
   return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)

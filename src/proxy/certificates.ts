@@ -1,6 +1,9 @@
 /**
  * Certificates while the proxy runs: read again when their files change, periodically and on request, and a loud warning
  * for those that have expired.
+ *
+ * Reading takes as long as `ssl_passphrase_command` does, and nobody waits for it but those who asked. Files are read by one
+ * at a time; who asks meanwhile wants them as they are now, and gets another reading after that one.
  */
 import type { DataPlane, DataPlaneOptions, Inspection } from '../data-plane/data-plane.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -8,9 +11,8 @@ import { FileWatch, WATCH_INTERVAL_MILLIS } from './file-watch.ts';
 
 /** What a refresh needs. */
 export interface CertificateRefreshOptions {
-  readonly dataPlane: Pick<DataPlane, 'reload'>;
+  readonly dataPlane: Pick<DataPlane, 'reload' | 'inspect'>;
   readonly options: DataPlaneOptions;
-  readonly inspect: (options: DataPlaneOptions) => Inspection;
   /** Of each route; 0 = never. The shortest one counts for all, since a reload is all or nothing. */
   readonly intervalsMillis: readonly number[];
   /** The files to be watched, as they were before they were loaded; null = they are not watched. */
@@ -30,11 +32,22 @@ type Trigger = 'request' | 'interval' | 'change';
 /** The longest delay a Node.js timer takes. */
 const MAX_TIMER_MILLIS = 2 ** 31 - 1;
 
+/** A reading that waits for the one under way. */
+interface NextReading {
+  trigger: Trigger;
+  readonly done: Promise<boolean>;
+}
+
 /** Owns an unref'd timer and a watch from `start` to `stop`. */
 export class CertificateRefresh {
   readonly #options: CertificateRefreshOptions;
   readonly #watch: FileWatch;
   #timer: NodeJS.Timeout | null = null;
+  #isStopped = false;
+  /** The reading under way: whether the files could be used. */
+  #reading: Promise<boolean> | null = null;
+  /** For all who asked while that one ran. */
+  #next: NextReading | null = null;
   /** What the last try failed with, when it was by a change: repetitions are not told again. */
   #toldFailure: string | null = null;
 
@@ -48,23 +61,27 @@ export class CertificateRefresh {
   }
 
   /** Warns of what has expired already or is doubtful, and begins to refresh. */
-  start(): void {
-    this.#warnOfFiles();
+  async start(): Promise<void> {
+    await this.#warnOfFiles();
     const intervals = this.#options.intervalsMillis.filter((interval) => interval > 0);
     if (intervals.length > 0) {
       const shortest = Math.min(...intervals, MAX_TIMER_MILLIS);
-      this.#timer = setInterval(() => this.#reload('interval'), shortest).unref();
+      this.#timer = setInterval(() => void this.#reload('interval'), shortest).unref();
     }
     this.#watch.start();
   }
 
-  /** Reads all files again, for new connections; on failure everything stays as it was. */
-  reload(): void {
-    this.#reload('request');
+  /**
+   * Reads all files again, for new connections, and resolves when that is done; on failure everything stays as it was.
+   * Never rejects.
+   */
+  async reload(): Promise<void> {
+    await this.#reload('request');
   }
 
-  /** Stops timer and watch; idempotent. */
+  /** Stops timer and watch, and lets no reading begin; what the one under way comes to is not told. Idempotent. */
   stop(): void {
+    this.#isStopped = true;
     this.#watch.stop();
     if (this.#timer !== null) {
       clearInterval(this.#timer);
@@ -72,17 +89,45 @@ export class CertificateRefresh {
     }
   }
 
-  #reload(trigger: Trigger): boolean {
+  #reload(trigger: Trigger): Promise<boolean> {
+    if (this.#reading === null) {
+      this.#reading = this.#read(trigger).finally(() => {
+        this.#reading = null;
+      });
+      return this.#reading;
+    }
+    this.#next ??= { trigger, done: this.#reading.then(() => this.#readNext()) };
+    if (trigger === 'request') {
+      this.#next.trigger = trigger;
+    }
+    return this.#next.done;
+  }
+
+  #readNext(): Promise<boolean> {
+    const trigger = this.#next?.trigger ?? 'request';
+    this.#next = null;
+    return this.#reload(trigger);
+  }
+
+  async #read(trigger: Trigger): Promise<boolean> {
     const { dataPlane, options, logger } = this.#options;
-    try {
-      dataPlane.reload(options.routes);
-    } catch (error) {
-      this.#tellFailure(trigger, error);
+    if (this.#isStopped) {
       return false;
+    }
+    try {
+      await dataPlane.reload(options.routes);
+    } catch (error) {
+      if (!this.#isStopped) {
+        this.#tellFailure(trigger, error);
+      }
+      return false;
+    }
+    if (this.#isStopped) {
+      return true;
     }
     this.#toldFailure = null;
     logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
-    this.#warnOfFiles();
+    await this.#warnOfFiles();
     return true;
   }
 
@@ -97,15 +142,21 @@ export class CertificateRefresh {
     this.#options.logger.error(fields, 'certificates were not reloaded; those in use stay');
   }
 
-  #warnOfFiles(): void {
-    const { inspect, options, logger } = this.#options;
-    let inspection: Inspection;
+  async #warnOfFiles(): Promise<void> {
+    const { dataPlane, options, logger } = this.#options;
     try {
-      inspection = inspect(options);
+      const inspection = await dataPlane.inspect(options);
+      if (!this.#isStopped) {
+        this.#warnOf(inspection);
+      }
     } catch (error) {
-      logger.error({ event: 'cert.inspect', err: error }, 'certificates could not be inspected');
-      return;
+      if (!this.#isStopped) {
+        logger.error({ event: 'cert.inspect', err: error }, 'certificates could not be inspected');
+      }
     }
+  }
+
+  #warnOf(inspection: Inspection): void {
     const nowSeconds = Date.now() / 1_000;
     for (const { routeId, role, file, subject, notAfterSeconds } of inspection.identities) {
       if (notAfterSeconds < nowSeconds) {

@@ -17,8 +17,8 @@ export interface FileWatchOptions {
   /** What {@link fingerprintNow} gave before the files were loaded, so that no change after it is missed. */
   readonly used: string;
   readonly intervalMillis: number;
-  /** Uses the files as they are now; false = they could not be used, ask again. Must not throw. */
-  readonly onChange: () => boolean;
+  /** Uses the files as they are now; false = they could not be used, ask again. Not looked at meanwhile. Must not reject. */
+  readonly onChange: () => Promise<boolean>;
 }
 
 /** How often files are looked at: twice in a row and the time to load them fit well into two seconds. */
@@ -81,7 +81,7 @@ export class FileWatch {
       // What is read now may be newer than what was seen: then the next look finds a change again.
       this.#used = found;
       this.#unsettledLooks = 0;
-      this.#retry = this.#options.onChange() ? null : nextRetry(this.#retry);
+      this.#retry = (await this.#options.onChange()) ? null : nextRetry(this.#retry);
     }
     this.#seen = found;
     this.#schedule();

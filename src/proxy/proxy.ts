@@ -11,8 +11,6 @@ import {
   type DataPlane,
   type DataPlaneOptions,
   type DataPlaneSnapshot,
-  type Inspection,
-  inspectOptions,
   type OnDataPlaneEvent,
   startDataPlane,
 } from '../data-plane/data-plane.ts';
@@ -47,8 +45,11 @@ export interface ProxySnapshot extends DataPlaneSnapshot {
 /** A running proxy. */
 export interface Proxy {
   readonly addresses: readonly BoundAddress[];
-  /** Reads certificates again, for new connections; a failure is logged and changes nothing. */
-  reloadCertificates(): void;
+  /**
+   * Reads certificates again, for new connections, and resolves when that is done; a failure is
+   * logged and changes nothing. Never rejects.
+   */
+  reloadCertificates(): Promise<void>;
   /** Stops accepting, waits for sessions at most shutdown_timeout, closes; idempotent. */
   drain(): Promise<void>;
   /** Ends everything at once, also in the middle of a drain; idempotent. */
@@ -59,8 +60,10 @@ export interface Proxy {
 /** What a proxy is made with; the data plane can be replaced for tests. */
 export interface ProxyDependencies {
   readonly logger: Logger;
-  readonly createDataPlane?: (options: DataPlaneOptions, onEvent: OnDataPlaneEvent) => DataPlane;
-  readonly inspect?: (options: DataPlaneOptions) => Inspection;
+  readonly createDataPlane?: (
+    options: DataPlaneOptions,
+    onEvent: OnDataPlaneEvent,
+  ) => Promise<DataPlane>;
   readonly hooks?: ProxyHooks;
 }
 
@@ -73,14 +76,13 @@ type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnection
 export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
   const { logger, createDataPlane = startDataPlane } = dependencies;
   const { hooks = {} } = dependencies;
-  const { inspect = dependencies.createDataPlane ? inspectNothing : inspectOptions } = dependencies;
   const plans = listenerPlans(config);
   const names = config.proxies.map(({ name }) => name);
   const log = new ConnectionLog(logger, names);
   const options = toDataPlaneOptions(config, log.isDebugEnabled, hookSetOf(hooks));
   const watched = config.reloadOnChange ? watchedNow(options) : null;
   const reports = new ReportCount();
-  const dataPlane = createDataPlane(options, (event) => {
+  const dataPlane = await createDataPlane(options, (event) => {
     if (isQuestion(event)) {
       void answerOf(hooks, event, names).then((answer) => {
         giveAnswer(dataPlane, event.questionId, answer, logger);
@@ -95,7 +97,6 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
   const certificates = new CertificateRefresh({
     dataPlane,
     options,
-    inspect,
     intervalsMillis: config.proxies.map(({ listener }) => listener.certRefreshIntervalMillis),
     watched,
     logger,
@@ -106,7 +107,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
       reports.adopted();
     };
     const listeners = await bindAll(plans, adopt, log);
-    certificates.start();
+    await certificates.start();
     const parts = { listeners, dataPlane, certificates, reports, log, logger, plans };
     return new RunningProxy(config, parts);
   } catch (error) {
@@ -134,11 +135,6 @@ function giveAnswer(
 function watchedNow(options: DataPlaneOptions): WatchedFiles {
   const files = watchedFiles(options);
   return { files, used: fingerprintNow(files) };
-}
-
-/** A replaced data plane has no files to inspect, unless it says how. */
-function inspectNothing(): Inspection {
-  return { problems: [], warnings: [], identities: [], dated: [] };
 }
 
 interface RunningParts {
@@ -180,8 +176,8 @@ class RunningProxy implements Proxy {
     });
   }
 
-  reloadCertificates(): void {
-    this.#parts.certificates.reload();
+  reloadCertificates(): Promise<void> {
+    return this.#parts.certificates.reload();
   }
 
   drain(): Promise<void> {

@@ -106,7 +106,7 @@ export class FakeProcess {
     inspection = { problems: [], warnings: [], identities: [], dated: [] },
   }: FakeSettings) {
     return {
-      inspectConfig: () => inspection,
+      inspectConfig: () => Promise.resolve(inspection),
       buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),
     };
   }
@@ -125,7 +125,7 @@ export class FakeProcess {
     this.calls.push('start');
     this.#onStarted();
     return {
-      reloadCertificates: () => {
+      reloadCertificates: async () => {
         this.calls.push('reload');
         if (reloadError !== undefined) {
           throw reloadError;

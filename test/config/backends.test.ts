@@ -1,6 +1,6 @@
 /** `[proxy.backends.NAME]` and `[[proxy.route]]`. */
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from '../../src/config/parse.ts';
+import { loadInspectedConfig } from '../../src/config/parse.ts';
 import {
   errorsOf,
   LISTENER,
@@ -93,7 +93,7 @@ describe('named backends and rules', () => {
     ]);
   });
 
-  it('have what an inspection finds at their key, in the spelling of the file', () => {
+  it('have what an inspection finds at their key, in the spelling of the file', async () => {
     const source = [
       route(`${LISTENER}\n${FILES}`),
       host('1'),
@@ -104,7 +104,8 @@ describe('named backends and rules', () => {
       { routeId: 0, path: 'backends.1.sslrootcert', message: 'is wrong, too' },
     ];
     const file = writeConfig(source);
-    expect(() => loadConfig(file, {}, () => ({ problems, warnings: [] }))).toThrow(
+    const loading = loadInspectedConfig(file, {}, async () => ({ problems, warnings: [] }));
+    await expect(loading).rejects.toThrow(
       [
         `${file}:12:1: proxy[0].listener.host[0].ssl_key_file: is wrong`,
         `${file}:17:1: proxy[0].backends.1.root_ca: is wrong, too`,

@@ -248,7 +248,7 @@ describe.skipIf(PGBOUNCER === null)(`behind PgBouncer${MISSING}`, () => {
       await filled(proxy);
       const warm = pgbouncer.clientPorts();
       expect(warm).toHaveLength(WARM);
-      proxy.reloadCertificates();
+      await proxy.reloadCertificates();
       const database = `kept-${protocol}`;
       await logIn(portOf(proxy), BURST, database);
       expect(countersOf(proxy)).toMatchObject({ warmHits: BURST, warmMisses: 0 });
@@ -268,7 +268,7 @@ describe.skipIf(PGBOUNCER === null)(`behind PgBouncer${MISSING}`, () => {
       const warm = pgbouncer.clientPorts();
       expect(warm).toHaveLength(WARM);
       tls.write('warm-roots.crt', `${tls.authority.certPem}\n${other.certPem}`);
-      proxy.reloadCertificates();
+      await proxy.reloadCertificates();
       await filled(proxy);
       const database = `replaced-${protocol}`;
       await logIn(portOf(proxy), BURST, database);
@@ -287,7 +287,7 @@ describe.skipIf(PGBOUNCER === null)(`behind PgBouncer${MISSING}`, () => {
       const { proxy, logs } = await start(protocol, { sslrootcert: roots });
       await logInOneByOne(portOf(proxy), logs, 2);
       tls.write('roots.crt', `${tls.authority.certPem}\n${other.certPem}`);
-      proxy.reloadCertificates();
+      await proxy.reloadCertificates();
       await logInOneByOne(portOf(proxy), logs, 2);
       expect(await resumptions(logs, 4)).toEqual([false, true, false, true]);
     },
@@ -303,7 +303,7 @@ describe.skipIf(PGBOUNCER === null)(`behind PgBouncer${MISSING}`, () => {
       await logInOneByOne(portOf(proxy), logs, 2);
       await filled(proxy);
       tls.write('trusted.crt', other.certPem);
-      proxy.reloadCertificates();
+      await proxy.reloadCertificates();
       await expect(logIn(portOf(proxy), 1)).rejects.toMatchObject({ code: '08001' });
       expect(await logged(logs, { event: 'conn.close', sqlstate: '08001' })).toMatchObject({
         reason: 'backend_tls_handshake_failed',
@@ -311,7 +311,7 @@ describe.skipIf(PGBOUNCER === null)(`behind PgBouncer${MISSING}`, () => {
       });
       expect(countersOf(proxy)).toMatchObject({ warmConnections: 0 });
       tls.write('trusted.crt', tls.authority.certPem);
-      proxy.reloadCertificates();
+      await proxy.reloadCertificates();
       await filled(proxy);
       await logIn(portOf(proxy), 1);
     },

@@ -1,5 +1,14 @@
 /** Certificates that change on disk while sessions run: served within two seconds, no session lost, never half a pair. */
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Identity, LOCAL_NAMES } from '../support/certificates.ts';
@@ -35,6 +44,27 @@ function volume(name: string, identity: Identity): string {
   return path;
 }
 
+/** The same, its key encrypted. */
+function locked({ certPem, keyPem }: Identity): Identity {
+  const key = createPrivateKey(keyPem).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: 'open sesame',
+  });
+  return { certPem, keyPem: String(key) };
+}
+
+/** A passphrase command that hangs as long as the file `hold` is there; it writes its process id to `begun` then. */
+function holdableCommand(name: string) {
+  const directory = join(tls.directory, `${name}-command`);
+  mkdirSync(directory);
+  const [hold, begun] = [join(directory, 'hold'), join(directory, 'begun')];
+  const hang = `if [ -e ${hold} ]; then echo $$ > ${begun}; fi; while [ -e ${hold} ]; do sleep 0.05; done`;
+  const pid = () => (existsSync(begun) ? Number(readFileSync(begun, 'utf8')) || null : null);
+  return { command: `${hang}; echo open sesame`, hold, pid };
+}
+
 let versions = 0;
 
 /** Writes a new version beside the old one, and exchanges the link. */
@@ -47,8 +77,13 @@ function fill(path: string, identity: Identity): void {
   renameSync(join(path, '..data_tmp'), join(path, '..data'));
 }
 
-function start(path: string, top: Record<string, boolean> = {}): Promise<RunningProxy> {
+function start(
+  path: string,
+  top: Record<string, boolean> = {},
+  more: Record<string, string> = {},
+): Promise<RunningProxy> {
   const listener = {
+    ...more,
     ssl_cert_file: join(path, 'tls.crt'),
     ssl_key_file: join(path, 'tls.key'),
   };
@@ -135,4 +170,43 @@ test('with reload_on_change = false only SIGHUP reads the files again', async ()
   proxy.signal('SIGHUP');
   await proxy.logged({ event: 'cert.reload', result: 'success', trigger: 'request' });
   expect(await served(proxy)).toBe('after');
+});
+
+test('while a passphrase command takes its time, clients connect and are answered, and then get the new certificate', async () => {
+  const { command, hold, pid } = holdableCommand('slow');
+  const path = volume('slow', locked(await issue('quick')));
+  const proxy = await start(path, {}, { ssl_passphrase_command: command });
+  const session = await connectPg({ port: proxy.port(), ssl: tls.clientOptions });
+  writeFileSync(hold, '');
+  fill(path, locked(await issue('slow')));
+  await until('the command was started', pid, { explain: () => proxy.output });
+  proxy.signal('SIGHUP');
+  for (let count = 0; count < 5; count += 1) {
+    expect(await served(proxy)).toBe('quick');
+    const other = await connectPg({ port: proxy.port(), ssl: tls.clientOptions });
+    await Promise.all([session.query('select 1'), other.query('select 1')]);
+    await other.end();
+  }
+  expect(proxy.find({ event: 'cert.reload' })).toBe(null);
+  rmSync(hold);
+  await untilServed(proxy, 'slow');
+  // What was asked for meanwhile is done afterwards.
+  await proxy.logged({ event: 'cert.reload', result: 'success', trigger: 'request' });
+  await session.query('select 1');
+});
+
+test('a passphrase command that hangs keeps nobody from ending pgtls, and is ended with it', async () => {
+  const { command, hold, pid } = holdableCommand('hung');
+  const path = volume('hung', locked(await issue('before')));
+  const proxy = await start(path, {}, { ssl_passphrase_command: command });
+  writeFileSync(hold, '');
+  fill(path, locked(await issue('never')));
+  const running = await until('the command was started', pid, { explain: () => proxy.output });
+  const begun = performance.now();
+  proxy.signal('SIGTERM');
+  expect(await proxy.exited()).toEqual({ code: 0, signal: null });
+  // It would be ended after ten seconds otherwise.
+  expect(performance.now() - begun).toBeLessThan(8_000);
+  expect(existsSync(`/proc/${running}`)).toBe(false);
+  expect(proxy.find({ event: 'cert.reload' })).toBe(null);
 });

@@ -54,10 +54,10 @@ const ATTACKS: readonly Attack[] = [
   {
     name: 'an SSLv3 ClientHello',
     bytes: record(old(VERSION.ssl3), { version: VERSION.ssl3 }),
-    alert: null,
+    alert: 'protocol_version',
   },
-  { name: 'a TLS 1.0 ClientHello', bytes: record(old(VERSION.tls10)), alert: null },
-  { name: 'a TLS 1.1 ClientHello', bytes: record(old(VERSION.tls11)), alert: null },
+  { name: 'a TLS 1.0 ClientHello', bytes: record(old(VERSION.tls10)), alert: 'protocol_version' },
+  { name: 'a TLS 1.1 ClientHello', bytes: record(old(VERSION.tls11)), alert: 'protocol_version' },
   {
     name: 'a TLS 1.1 ClientHello with the extensions of today',
     bytes: record(

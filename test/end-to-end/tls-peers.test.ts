@@ -3,7 +3,7 @@
  * TLS. Each verifies the certificate over TLS 1.2 and 1.3, behind an SSLRequest and direct with ALPN, and runs a query.
  * Programs that aren't installed are skipped. tokio-postgres, which is rustls, has its place in drivers.test.ts.
  */
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ beforeAll(async () => {
   const { caFile, tls: cluster } = material();
   const address = `localhost:${cluster.port}`;
   const backend = { address, sslmode: 'verify-full', sslrootcert: caFile };
-  const names = ['openssl', 'node', 'go', 'java', 'libpq'];
+  const names = ['openssl', 'node', 'go', 'java', 'libpq', 'openssl -tls1', 'openssl -tls1_1'];
   proxy = await RunningProxy.start(
     tls.config(
       names
@@ -106,7 +106,34 @@ describe.skipIf(runs('openssl', 'version') === null)('openssl s_client', () => {
     const line = await proxy.logged({ event: 'conn.close', route });
     expect(line).toMatchObject(sessionFields(version, way, expect.stringMatching(/^X25519/)));
   });
+
+  const OLD = ['-tls1', '-tls1_1'] as const;
+  // Where OpenSSL is built without them the options are unknown.
+  const known = OLD.filter((option) => sClientHelp().includes(`${option} `));
+  test.skipIf(known.length === 0).each(known)(
+    'of %s is told that the version is too old',
+    async (option) => {
+      const port = proxy.port(`openssl ${option}`);
+      const child = spawn('openssl', [
+        ...['s_client', '-connect', `127.0.0.1:${port}`, '-starttls', 'postgres'],
+        ...[option, '-cipher', 'ALL:@SECLEVEL=0'],
+      ]);
+      child.stdin.end();
+      await within(60_000, 's_client ends', once(child, 'close'));
+      const line = await proxy.logged({ event: 'conn.close', route: `openssl ${option}` });
+      expect(line).toMatchObject({
+        tls_failure: 'no_shared_version',
+        alert: 'protocol_version',
+        alert_direction: 'sent',
+      });
+    },
+  );
 });
+
+function sClientHelp(): string {
+  const { stdout, stderr } = spawnSync('openssl', ['s_client', '-help'], { encoding: 'utf8' });
+  return `${stdout}${stderr}`;
+}
 
 /** A session typed into s_client; the messages that it printed. */
 async function sClient(port: number, args: readonly string[]): Promise<Message[]> {

@@ -113,7 +113,7 @@ test('nothing is left open after the end, and a reload keeps the number', async 
   const pool = poolTo(proxy, 4);
   await Promise.all(Array.from({ length: 4 }, () => pool.query('select 1')));
   await pool.end();
-  proxy.reloadCertificates();
+  await proxy.reloadCertificates();
   await filled(proxy, 8);
   await proxy.close();
   await until('as few descriptors are open as before', () =>

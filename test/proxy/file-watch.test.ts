@@ -27,7 +27,7 @@ function directory(): string {
 
 /** Watches until the test ends; `answer` is what becomes of each change. */
 function watching(files: readonly string[], answer: () => boolean = () => true) {
-  const onChange = vi.fn(answer);
+  const onChange = vi.fn(async () => answer());
   const used = fingerprintNow(files);
   const watch = new FileWatch({ files, used, intervalMillis: INTERVAL_MILLIS, onChange });
   watch.start();
@@ -79,7 +79,7 @@ describe('a change', () => {
     writeFileSync(file, 'text');
     const used = fingerprintNow([file]);
     writeFileSync(file, 'longer text');
-    const onChange = vi.fn(() => true);
+    const onChange = vi.fn(async () => true);
     const watch = new FileWatch({ files: [file], used, intervalMillis: INTERVAL_MILLIS, onChange });
     onTestFinished(() => watch.stop());
     watch.start();

@@ -25,6 +25,9 @@ export class FakeDataPlane implements DataPlane {
   readonly options: DataPlaneOptions;
   readonly emit: OnDataPlaneEvent;
   failReload: Error | null = null;
+  /** What a reload waits for. */
+  reloadGate: Promise<void> = Promise.resolve();
+  inspection: () => Inspection = () => ({ problems: [], warnings: [], identities: [], dated: [] });
   liveSessions = 0;
   #finish: ((report: DrainReport) => void) | null = null;
 
@@ -33,11 +36,16 @@ export class FakeDataPlane implements DataPlane {
     this.emit = emit;
   }
 
-  reload(routes: RouteOptions[]): void {
+  async reload(routes: RouteOptions[]): Promise<void> {
+    this.reloads.push(routes);
+    await this.reloadGate;
     if (this.failReload !== null) {
       throw this.failReload;
     }
-    this.reloads.push(routes);
+  }
+
+  async inspect(): Promise<Inspection> {
+    return this.inspection();
   }
 
   adopt(_fd: number, handoff: Handoff): void {
@@ -100,18 +108,18 @@ export function captureLog(level: Config['logLevel']): { log: LogLine[]; logger:
 /** Starts it; `inspection` is what the files are said to hold. */
 export async function startFake(
   config: Config,
-  inspection: () => Inspection = () => ({ problems: [], warnings: [], identities: [], dated: [] }),
+  inspection?: () => Inspection,
 ): Promise<RunningFake> {
   const { log, logger } = captureLog(config.logLevel);
   const created: FakeDataPlane[] = [];
   const proxy = await startProxy(config, {
     logger,
-    createDataPlane: (options, onEvent) => {
+    createDataPlane: async (options, onEvent) => {
       const dataPlane = new FakeDataPlane(options, onEvent);
+      dataPlane.inspection = inspection ?? dataPlane.inspection;
       created.push(dataPlane);
       return dataPlane;
     },
-    inspect: inspection,
   });
   const [dataPlane] = created;
   if (dataPlane === undefined) {

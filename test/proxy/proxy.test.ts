@@ -26,6 +26,15 @@ function connect(fake: RunningFake, index = 0): RawClient {
   return new RawClient(fake.proxy.addresses[index]?.address ?? '');
 }
 
+/** Holds reloads up until the answer is called. */
+function closeGate(fake: RunningFake): () => void {
+  let open = () => {};
+  fake.dataPlane.reloadGate = new Promise((resolve) => {
+    open = resolve;
+  });
+  return () => open();
+}
+
 const DEBUG = { logLevel: 'debug' } as const;
 
 describe('the start of a proxy', () => {
@@ -46,9 +55,7 @@ describe('the start of a proxy', () => {
     const refusal = new PgtlsError('PGTLS_TLS_CONFIG_INVALID', 'the key does not match');
     const started = startProxy(config([proxyConfig('a')]), {
       logger,
-      createDataPlane: () => {
-        throw refusal;
-      },
+      createDataPlane: () => Promise.reject(refusal),
     });
     await expect(started).rejects.toBe(refusal);
     expect(log).toEqual([]);
@@ -77,7 +84,7 @@ describe('the start of a proxy', () => {
     ]);
     const started = startProxy(settings, {
       logger,
-      createDataPlane: (options, onEvent) => {
+      createDataPlane: async (options, onEvent) => {
         const dataPlane = new FakeDataPlane(options, onEvent);
         dataPlanes.push(dataPlane);
         return dataPlane;
@@ -166,7 +173,7 @@ describe('a CA or CRL that has expired', () => {
       }),
       expect.objectContaining({ event: 'cert.expired', key: 'listener.ssl_ca_file' }),
     ]);
-    fake.proxy.reloadCertificates();
+    await fake.proxy.reloadCertificates();
     expect(warned()).toHaveLength(4);
   });
 });
@@ -310,7 +317,7 @@ describe('a connection', () => {
 describe('certificates', () => {
   it('are read again on request, with the same routes', async () => {
     const fake = await start(config([proxyConfig('a'), proxyConfig('b')]));
-    fake.proxy.reloadCertificates();
+    await fake.proxy.reloadCertificates();
     expect(fake.dataPlane.reloads).toEqual([fake.dataPlane.options.routes]);
     expect(await fake.line('cert.reload')).toMatchObject({ level: 'info', result: 'success' });
   });
@@ -318,12 +325,38 @@ describe('certificates', () => {
   it('stay as they are when reading them fails, and the log says why', async () => {
     const fake = await start(config([proxyConfig('a')]));
     fake.dataPlane.failReload = new PgtlsError('PGTLS_TLS_CONFIG_INVALID', 'no PEM in it');
-    fake.proxy.reloadCertificates();
+    await fake.proxy.reloadCertificates();
     expect(await fake.line('cert.reload')).toMatchObject({
       level: 'error',
       result: 'failure',
       err: { code: 'PGTLS_TLS_CONFIG_INVALID' },
     });
+  });
+
+  it('are read by one at a time, and once more for all who asked meanwhile', async () => {
+    const fake = await start(config([proxyConfig('a')]));
+    const open = closeGate(fake);
+    const first = fake.proxy.reloadCertificates();
+    const others = [fake.proxy.reloadCertificates(), fake.proxy.reloadCertificates()];
+    await new Promise(setImmediate);
+    expect(fake.dataPlane.reloads).toHaveLength(1);
+    open();
+    await Promise.all([first, ...others]);
+    expect(fake.dataPlane.reloads).toHaveLength(2);
+    await fake.proxy.reloadCertificates();
+    expect(fake.dataPlane.reloads).toHaveLength(3);
+  });
+
+  it('are not read again by those who waited when the proxy closes, and nothing is told', async () => {
+    const fake = await start(config([proxyConfig('a')]));
+    const open = closeGate(fake);
+    fake.dataPlane.failReload = new PgtlsError('PGTLS_CLOSED', 'closed meanwhile');
+    const reloads = [fake.proxy.reloadCertificates(), fake.proxy.reloadCertificates()];
+    await fake.proxy.close();
+    open();
+    await Promise.all(reloads);
+    expect(fake.dataPlane.reloads).toHaveLength(1);
+    expect(fake.log.filter(({ event }) => event === 'cert.reload')).toEqual([]);
   });
 
   it('are read again at the shortest interval of all routes, until the proxy closes', async () => {
@@ -333,10 +366,10 @@ describe('certificates', () => {
         proxyConfig(`r${index}`, { certRefreshIntervalMillis }),
       );
       const fake = await start(config(routes));
-      vi.advanceTimersByTime(35_000);
+      await vi.advanceTimersByTimeAsync(35_000);
       expect(fake.dataPlane.reloads).toHaveLength(3);
       await fake.proxy.close();
-      vi.advanceTimersByTime(35_000);
+      await vi.advanceTimersByTimeAsync(35_000);
       expect(fake.dataPlane.reloads).toHaveLength(3);
     } finally {
       vi.useRealTimers();

@@ -11,10 +11,18 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** The data plane: threads that own every byte after the start-up negotiation. */
 export declare class DataPlane {
-  /** Builds every route and starts the threads. `onEvent` is called on the JavaScript thread and keeps no process alive. */
-  static start(options: DataPlaneOptions, onEvent: (arg: DataPlaneEvent) => unknown): DataPlane
-  /** Replaces the routes for connections to come, re-reading every file; all or nothing. */
-  reload(newRoutes: Array<RouteOptions>): void
+  /**
+   * Builds every route and starts the threads, all but the promise on a thread of its own. `onEvent` is called on the JavaScript
+   * thread and keeps no process alive.
+   */
+  static start(options: DataPlaneOptions, onEvent: (arg: DataPlaneEvent) => unknown): Promise<DataPlane>
+  /**
+   * Replaces the routes for connections to come, re-reading every file; all or nothing. Those asked for at the same time are
+   * carried out one after the other.
+   */
+  reload(newRoutes: Array<RouteOptions>): Promise<void>
+  /** As the function of this name; ends with the data plane. */
+  inspect(options: DataPlaneOptions): Promise<Inspection>
   /** Takes over the socket behind `fd`, whose number it duplicates: the caller closes its own in any case. */
   adopt(fd: number, handoff: Handoff): void
   /** Answers a question event; false when its connection does not wait any more. */
@@ -23,7 +31,10 @@ export declare class DataPlane {
   snapshot(): DataPlaneSnapshot
   /** Resolves once no session lives; sessions left after `graceMillis` are cut. Keeps the process alive until then. */
   drain(graceMillis: number): Promise<DrainReport>
-  /** Ends every session and joins every thread; idempotent. Later calls of the other methods throw PGTLS_CLOSED. */
+  /**
+   * Ends every session and whatever reads files, and joins every thread; idempotent. Later calls of the other methods throw
+   * PGTLS_CLOSED, and promises that are left are rejected with it.
+   */
   close(): void
 }
 
@@ -288,8 +299,8 @@ export interface HostTlsOptions {
   backend: string | null
 }
 
-/** Reads every file of a configuration and reports all problems at once. Starts nothing. */
-export declare function inspect(options: DataPlaneOptions): Inspection
+/** Reads every file of a configuration, on a thread of its own, and reports all problems at once. Starts nothing. */
+export declare function inspect(options: DataPlaneOptions): Promise<Inspection>
 
 /** The dates of an authority or a certificate revocation list. */
 export interface InspectedDates {

@@ -13,6 +13,8 @@ use pgtls_core as core;
 use crate::error::{Code, Result, fail};
 use crate::events::{DataPlaneEvent, number};
 use crate::fd::with_borrowed;
+use crate::inspect::{Inspection, inspect_routes};
+use crate::loader::{self, Loader};
 use crate::options::{DataPlaneOptions, RouteOptions, routes};
 use crate::process::RELEASE_MEMORY;
 use crate::questions::Answer;
@@ -85,20 +87,21 @@ pub struct DrainReport {
 /// The data plane: threads that own every byte after the start-up negotiation.
 #[napi]
 pub struct DataPlane {
-    inner: AssertUnwindSafe<core::DataPlane>,
+    /// Before `inner`, so that what it runs is over first.
+    loader: Loader,
+    inner: AssertUnwindSafe<Arc<core::DataPlane>>,
 }
 
 #[napi]
 impl DataPlane {
-    /// Builds every route and starts the threads. `onEvent` is called on the JavaScript thread and keeps no process alive.
-    #[napi(factory, catch_unwind)]
-    pub fn start(
+    /// Builds every route and starts the threads, all but the promise on a thread of its own. `onEvent` is called on the JavaScript
+    /// thread and keeps no process alive.
+    #[napi(catch_unwind, ts_return_type = "Promise<DataPlane>")]
+    pub fn start<'env>(
+        env: &'env Env,
         options: DataPlaneOptions,
         on_event: Function<'_, DataPlaneEvent, UnknownReturnValue>,
-    ) -> Result<Self> {
-        let options = options
-            .into_core()
-            .map_err(|error| fail(Code::TlsConfigInvalid, error.to_string()))?;
+    ) -> Result<Object<'env>> {
         let sink = on_event
             .build_threadsafe_function::<DataPlaneEvent>()
             .weak::<true>()
@@ -115,24 +118,41 @@ impl DataPlane {
             release_memory: RELEASE_MEMORY,
             ..core::Hooks::events(events)
         };
-        let inner = core::DataPlane::start(&options, hooks).map_err(|error| match error {
-            core::StartError::Route(error) => fail(Code::TlsConfigInvalid, error.to_string()),
-            core::StartError::Threads(_) => fail(Code::DataPlaneFailed, error.to_string()),
-        })?;
-        Ok(Self {
-            inner: AssertUnwindSafe(inner),
+        loader::promise(env, move || {
+            let options = options.into_core().map_err(invalid)?;
+            let inner = core::DataPlane::start(&options, hooks).map_err(|error| match error {
+                core::StartError::Route(error) => invalid(error),
+                core::StartError::Threads(_) => fail(Code::DataPlaneFailed, error.to_string()),
+            })?;
+            Ok(Self {
+                loader: Loader::default(),
+                inner: AssertUnwindSafe(Arc::new(inner)),
+            })
         })
     }
 
-    /// Replaces the routes for connections to come, re-reading every file; all or nothing.
-    #[napi(catch_unwind)]
-    pub fn reload(&self, new_routes: Vec<RouteOptions>) -> Result<()> {
+    /// Replaces the routes for connections to come, re-reading every file; all or nothing. Those asked for at the same time are
+    /// carried out one after the other.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn reload<'env>(
+        &self,
+        env: &'env Env,
+        new_routes: Vec<RouteOptions>,
+    ) -> Result<Object<'env>> {
         self.check_open()?;
-        let new_routes =
-            routes(new_routes).map_err(|error| fail(Code::TlsConfigInvalid, error.to_string()))?;
-        self.inner
-            .reload(&new_routes)
-            .map_err(|error| fail(Code::TlsConfigInvalid, error.to_string()))
+        let inner = Arc::clone(&self.inner);
+        self.loader.promise(env, move || {
+            let new_routes = routes(new_routes).map_err(invalid)?;
+            inner.reload(&new_routes).map_err(invalid)
+        })
+    }
+
+    /// As the function of this name; ends with the data plane.
+    #[napi(catch_unwind, ts_return_type = "Promise<Inspection>")]
+    pub fn inspect<'env>(&self, env: &'env Env, options: DataPlaneOptions) -> Result<Object<'env>> {
+        self.check_open()?;
+        self.loader
+            .promise(env, move || Ok::<Inspection, _>(inspect_routes(options)))
     }
 
     /// Takes over the socket behind `fd`, whose number it duplicates: the caller closes its own in any case.
@@ -205,9 +225,11 @@ impl DataPlane {
         Ok(promise)
     }
 
-    /// Ends every session and joins every thread; idempotent. Later calls of the other methods throw PGTLS_CLOSED.
+    /// Ends every session and whatever reads files, and joins every thread; idempotent. Later calls of the other methods throw
+    /// PGTLS_CLOSED, and promises that are left are rejected with it.
     #[napi(catch_unwind)]
     pub fn close(&self) {
+        self.loader.end();
         self.inner.close();
     }
 
@@ -217,6 +239,11 @@ impl DataPlane {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a configuration or its files.
+fn invalid(error: impl ToString) -> napi::Error<Code> {
+    fail(Code::TlsConfigInvalid, error.to_string())
 }
 
 fn convert(handoff: &Handoff) -> Result<core::Handoff> {

@@ -1,5 +1,7 @@
 //! The free functions `inspect` and `buildInfo`.
 
+use napi::Env;
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use pgtls_core as core;
 use pgtls_tls::client_config::BackendHost;
@@ -9,7 +11,9 @@ use pgtls_tls::error::TlsConfigError;
 use pgtls_tls::inspect as tls;
 use pgtls_tls::options::{BackendTlsOptions, ListenerTlsOptions};
 
+use crate::error::Result;
 use crate::events::seconds;
+use crate::loader;
 use crate::options::DataPlaneOptions;
 
 /// What is wrong with a configuration, and whom its certificates name.
@@ -126,9 +130,14 @@ pub struct BuildInfo {
     pub cpu_features: Vec<String>,
 }
 
-/// Reads every file of a configuration and reports all problems at once. Starts nothing.
-#[napi(catch_unwind)]
-pub fn inspect(options: DataPlaneOptions) -> Inspection {
+/// Reads every file of a configuration, on a thread of its own, and reports all problems at once. Starts nothing.
+#[napi(catch_unwind, ts_return_type = "Promise<Inspection>")]
+pub fn inspect(env: &Env, options: DataPlaneOptions) -> Result<Object<'_>> {
+    loader::promise(env, move || Ok(inspect_routes(options)))
+}
+
+/// Every problem and every identity of these routes.
+pub(crate) fn inspect_routes(options: DataPlaneOptions) -> Inspection {
     let mut inspection = Inspection {
         problems: Vec::new(),
         warnings: Vec::new(),

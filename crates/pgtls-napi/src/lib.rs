@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod fd;
 mod inspect;
+mod loader;
 mod options;
 mod process;
 mod questions;

@@ -245,16 +245,13 @@ impl RouteOptions {
 
 impl ListenerTlsOptions {
     fn into_core(self) -> Result<CoreListenerTls, TlsConfigError> {
+        let hosts = self.hosts.into_iter().map(HostTlsOptions::into_core);
         Ok(CoreListenerTls {
             cert_files: paths(self.cert_files),
             key_files: paths(self.key_files),
             ocsp_files: paths(self.ocsp_files),
             passphrase_command: self.passphrase_command,
-            hosts: self
-                .hosts
-                .into_iter()
-                .map(HostTlsOptions::into_core)
-                .collect(),
+            hosts: hosts.collect(),
             no_server_name: match self.no_sni.as_str() {
                 "refuse" => NoServerName::Refuse,
                 _ => NoServerName::Default,
@@ -281,6 +278,7 @@ impl ListenerTlsOptions {
                     },
                 },
             }),
+            ..CoreListenerTls::default()
         })
     }
 }
@@ -324,6 +322,7 @@ impl BackendOptions {
                     &self.min_version,
                 )?,
                 max_version: version("backend.ssl_max_protocol_version", self.max_version)?,
+                ..BackendTlsOptions::default()
             },
             connect_timeout: millis(self.connect_timeout_millis),
             keepalive: self.keepalive.into_core(),

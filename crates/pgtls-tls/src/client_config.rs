@@ -11,6 +11,7 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName};
 
 use crate::backend_sessions::BackendSessions;
+use crate::certificate_judge::SharedJudge;
 use crate::chain::Roots;
 use crate::config_key as keys;
 use crate::error::{RevocationListError, TlsConfigError};
@@ -41,6 +42,8 @@ pub struct ClientTls {
     common_name_leaves: Arc<Mutex<HashSet<String>>>,
     /// Over all of the above: under the same hash the sessions of an earlier configuration are good.
     policy_hash: PolicyHash,
+    /// Part of the verifier, too.
+    judge: Option<SharedJudge>,
 }
 
 /// So many certificates of one backend are told apart; beyond it none is new.
@@ -138,7 +141,11 @@ pub fn resume_client_config(
 ) -> Result<ClientTls, TlsConfigError> {
     let fresh = build_client_config(options)?;
     Ok(match previous {
-        Some(previous) if previous.policy_hash == fresh.policy_hash => previous.clone(),
+        Some(previous)
+            if previous.policy_hash == fresh.policy_hash && previous.judge == fresh.judge =>
+        {
+            previous.clone()
+        }
         Some(_) | None => fresh,
     })
 }
@@ -272,9 +279,11 @@ fn finish(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientTls, TlsConfigError> {
     let policy_hash = policy_hash(options, policy, identity, &trust);
-    let sessions = Arc::new(BackendSessions::with_clock(Arc::clone(&clock)));
+    let sessions = BackendSessions::with_clock(Arc::clone(&clock));
+    let sessions = Arc::new(sessions.judged_by(options.backend_judge.clone()));
     let provider = Arc::clone(&policy.provider);
-    let verifier = BackendVerifier::new(trust, provider, Arc::clone(&sessions));
+    let verifier = BackendVerifier::new(trust, provider, Arc::clone(&sessions))
+        .judged_by(options.backend_judge.clone());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&policy.provider))
         .with_protocol_versions(&policy.versions)
         .map_err(|source| TlsConfigError::Refused {
@@ -304,6 +313,7 @@ fn finish(
         leaf_info: identity.map(|identity| identity.leaf.clone()),
         common_name_leaves: Arc::default(),
         policy_hash,
+        judge: options.backend_judge.clone(),
     })
 }
 

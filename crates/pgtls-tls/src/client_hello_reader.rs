@@ -26,10 +26,14 @@ pub enum ClientHelloProgress {
     Invalid,
 }
 
+/// Parses a `ClientHello` that comes in pieces.
+#[derive(Default)]
+pub(crate) struct ClientHelloParser(Acceptor);
+
 /// Collects a `ClientHello`.
 #[derive(Default)]
 pub struct ClientHelloReader {
-    acceptor: Acceptor,
+    parser: ClientHelloParser,
     received: Vec<u8>,
 }
 
@@ -44,10 +48,23 @@ impl ClientHelloReader {
     /// 64 KiB, so no more than that and one read are kept.
     pub fn push(&mut self, bytes: &[u8]) -> ClientHelloProgress {
         self.received.extend_from_slice(bytes);
+        self.parser.push(bytes)
+    }
+
+    /// Every byte that was pushed, for the connection.
+    #[must_use]
+    pub fn into_received(self) -> Vec<u8> {
+        self.received
+    }
+}
+
+impl ClientHelloParser {
+    /// Takes what was read next. Not to be called again once it was complete or invalid.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> ClientHelloProgress {
         let mut rest = bytes;
         loop {
-            let is_read = self.acceptor.read_tls(&mut rest).is_ok();
-            match self.acceptor.accept() {
+            let is_read = self.0.read_tls(&mut rest).is_ok();
+            match self.0.accept() {
                 Ok(Some(accepted)) => {
                     let hello = accepted.client_hello();
                     return ClientHelloProgress::Complete(ClientHelloInfo {
@@ -63,12 +80,6 @@ impl ClientHelloReader {
                 Err(_reported_by_the_connection) => return ClientHelloProgress::Invalid,
             }
         }
-    }
-
-    /// Every byte that was pushed, for the connection.
-    #[must_use]
-    pub fn into_received(self) -> Vec<u8> {
-        self.received
     }
 }
 

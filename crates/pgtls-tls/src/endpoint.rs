@@ -2,15 +2,12 @@
 
 use rustls::Error;
 use rustls::client::UnbufferedClientConnection;
-use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::ServerName;
 
 use crate::client_config::ClientTls;
+pub use crate::client_facing::ClientFacing;
 use crate::server_config::ServerTls;
 use crate::stream::{TlsStream, Transport};
-
-/// The connection towards a client: pgtls is the TLS server.
-pub type ClientFacing = UnbufferedServerConnection;
 
 /// The connection towards a backend: pgtls is the TLS client.
 pub type BackendFacing = UnbufferedClientConnection;
@@ -22,7 +19,7 @@ pub fn accept<S: Transport>(
     received: Vec<u8>,
     socket: S,
 ) -> Result<TlsStream<ClientFacing, S>, (Error, S)> {
-    match UnbufferedServerConnection::new(tls.config.clone()) {
+    match ClientFacing::of(tls) {
         Ok(connection) => Ok(TlsStream::new(connection, received, socket)),
         Err(error) => Err((error, socket)),
     }

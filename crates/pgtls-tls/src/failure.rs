@@ -97,6 +97,7 @@ fn certificate_reason(error: &CertificateError) -> TlsFailureReason {
             TlsFailureReason::WrongPurpose
         }
         CertificateError::Revoked => TlsFailureReason::Revoked,
+        CertificateError::ApplicationVerificationFailure => TlsFailureReason::CertificateRefused,
         CertificateError::UnknownRevocationStatus
         | CertificateError::ExpiredRevocationList
         | CertificateError::ExpiredRevocationListContext { .. } => {

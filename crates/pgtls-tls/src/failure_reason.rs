@@ -29,6 +29,8 @@ pub enum TlsFailureReason {
     UnknownRevocation,
     /// The peer's certificate is unusable for another reason.
     BadCertificate,
+    /// The peer's certificate was verified, and a [`CertificateJudge`](crate::certificate_judge::CertificateJudge) refused it.
+    CertificateRefused,
     /// The client showed no certificate where one is demanded.
     CertificateRequired,
     /// Both sides share no application protocol (ALPN).
@@ -59,7 +61,7 @@ pub enum TlsFailureReason {
 
 impl TlsFailureReason {
     /// Every reason.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NoSharedVersion,
         Self::NoSharedCipher,
         Self::NoSharedGroup,
@@ -73,6 +75,7 @@ impl TlsFailureReason {
         Self::Revoked,
         Self::UnknownRevocation,
         Self::BadCertificate,
+        Self::CertificateRefused,
         Self::CertificateRequired,
         Self::NoApplicationProtocol,
         Self::ServerNameMissing,
@@ -105,6 +108,7 @@ impl TlsFailureReason {
             Self::Revoked => "revoked",
             Self::UnknownRevocation => "unknown_revocation",
             Self::BadCertificate => "bad_certificate",
+            Self::CertificateRefused => "certificate_refused",
             Self::CertificateRequired => "certificate_required",
             Self::NoApplicationProtocol => "no_application_protocol",
             Self::ServerNameMissing => "server_name_missing",

@@ -15,10 +15,14 @@ mod absent;
 #[cfg(feature = "rustls")]
 pub mod alert;
 #[cfg(feature = "rustls")]
+pub mod alpn_chooser;
+#[cfg(feature = "rustls")]
 mod backend_sessions;
 pub mod buffer;
 #[cfg(feature = "rustls")]
 pub mod build;
+#[cfg(feature = "rustls")]
+pub mod certificate_judge;
 #[cfg(feature = "rustls")]
 mod chain;
 #[cfg(feature = "rustls")]
@@ -27,6 +31,8 @@ pub mod channel_binding;
 pub mod cipher_suite;
 #[cfg(feature = "rustls")]
 pub mod client_config;
+#[cfg(feature = "rustls")]
+pub mod client_facing;
 #[cfg(feature = "rustls")]
 pub mod client_hello;
 #[cfg(feature = "rustls")]
@@ -63,6 +69,8 @@ pub mod identity_error;
 #[cfg(feature = "rustls")]
 pub mod inspect;
 #[cfg(feature = "rustls")]
+pub mod interrupt;
+#[cfg(feature = "rustls")]
 pub mod leaf;
 #[cfg(feature = "rustls")]
 mod listener_identities;
@@ -70,6 +78,8 @@ mod listener_identities;
 pub mod name_check;
 #[cfg(feature = "rustls")]
 pub mod ocsp;
+#[cfg(feature = "rustls")]
+mod old_client_hello;
 #[cfg(feature = "rustls")]
 mod opened_keys;
 #[cfg(feature = "rustls")]
@@ -80,6 +90,8 @@ pub mod outbox;
 mod passphrase_command;
 #[cfg(feature = "rustls")]
 mod pem_file;
+#[cfg(feature = "rustls")]
+mod plaintext_alert;
 #[cfg(feature = "rustls")]
 pub mod policy;
 #[cfg(feature = "rustls")]
@@ -95,6 +107,8 @@ mod revocation;
 mod revocation_error;
 #[cfg(feature = "rustls")]
 mod revocation_keys;
+#[cfg(feature = "rustls")]
+mod revocation_links;
 #[cfg(feature = "rustls")]
 pub mod server_config;
 #[cfg(feature = "rustls")]

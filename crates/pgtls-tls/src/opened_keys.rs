@@ -2,7 +2,8 @@
 //!
 //! For the whole process, by command, path and the SHA-256 of what is encrypted. An opened key stays until its file changes or
 //! nobody has used it for [`UNUSED`]; the passphrase is not kept. A failure stays for [`FAILURE`], or [`PATIENCE`] times as long as it
-//! took to fail when that is longer: whoever tries unusable files again and again must not wait for the command all the time.
+//! took to fail when that is longer: whoever tries unusable files again and again must not wait for the command all the time. A
+//! command that was interrupted is no failure of its own.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,9 @@ pub(crate) fn open_once(
         return entry.outcome.clone();
     }
     let outcome = open();
+    if let Err(Closed::Command(PassphraseError::Interrupted)) = outcome {
+        return outcome;
+    }
     let now = Instant::now();
     let took = now.saturating_duration_since(begun);
     let entry = Entry {

@@ -12,6 +12,7 @@ use rustls::{CommonState, Error};
 
 use crate::buffer::Buffer;
 use crate::client_hello::take_refusal;
+use crate::old_client_hello::told_by_version;
 
 /// What to send in the same call that processes input.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +87,11 @@ impl TlsConnectionOps for UnbufferedServerConnection {
     ) -> Result<Driven, Error> {
         drive(&mut **self, incoming, write, plaintext, outgoing).map_err(|error| {
             // Why the resolver gave nothing is told here; rustls knows only that it did.
-            take_refusal().map_or(error, |refusal| {
+            if let Some(refusal) = take_refusal() {
                 refusal.correct_alert(outgoing.filled_mut());
-                refusal.into_error()
-            })
+                return refusal.into_error();
+            }
+            told_by_version(error, incoming, outgoing.filled_mut())
         })
     }
 

@@ -4,8 +4,14 @@ use std::fmt;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::str::FromStr;
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "rustls")]
+use crate::alpn_chooser::AlpnChooser;
+#[cfg(feature = "rustls")]
+use crate::certificate_judge::CertificateJudge;
 use crate::error::TlsConfigError;
 
 /// A listener's TLS options; the keys of `[proxy.listener]`.
@@ -43,6 +49,12 @@ pub struct ListenerTlsOptions {
     pub alpn: Vec<String>,
     /// Whether and how sessions are resumed; `None` (`session_tickets = 0`) is never.
     pub resumption: Option<ResumptionOptions>,
+    /// Judges client certificates beside all of the above; for programs that embed this crate.
+    #[cfg(feature = "rustls")]
+    pub client_judge: Option<Arc<dyn CertificateJudge>>,
+    /// Chooses among `alpn`, in place of its order; for programs that embed this crate.
+    #[cfg(feature = "rustls")]
+    pub alpn_chooser: Option<Arc<dyn AlpnChooser>>,
 }
 
 /// How a listener lets its clients resume sessions.
@@ -122,6 +134,9 @@ pub struct BackendTlsOptions {
     pub min_version: TlsVersion,
     /// `ssl_max_protocol_version`; `None` is the newest.
     pub max_version: Option<TlsVersion>,
+    /// Judges the backend's certificate beside all of the above; for programs that embed this crate.
+    #[cfg(feature = "rustls")]
+    pub backend_judge: Option<Arc<dyn CertificateJudge>>,
 }
 
 /// How much of a backend's certificate is checked; libpq's sslmode from `require` up.

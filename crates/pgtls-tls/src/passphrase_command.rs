@@ -8,11 +8,13 @@ use std::io::Read;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
+
+use crate::interrupt::is_interrupted;
 
 /// How long the command may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often it is asked whether it has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// How often a wait for its output looks whether it is still wanted.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
 /// What takes `%p`'s place: OpenSSL's prompt, as in `PostgreSQL`.
 const PROMPT: &str = "Enter PEM pass phrase:";
 /// More output than this is not kept; `PostgreSQL` reads one line of 1024 bytes.
@@ -52,6 +56,9 @@ pub enum PassphraseError {
     /// It ran too long.
     #[error("gave no passphrase within {} s and was ended", TIMEOUT.as_secs())]
     TimedOut,
+    /// Nobody waited for it any more ([`Interrupt`](crate::interrupt::Interrupt)).
+    #[error("was ended, since its result is not wanted any more")]
+    Interrupted,
     /// It ended with an error.
     #[error("failed with {status}{}", said(stderr))]
     Failed {
@@ -107,7 +114,7 @@ fn run(
     let stderr = child.stderr.take().map(read_in_background);
     let Some(status) = wait(&mut child, deadline).map_err(|error| not_run(&error))? else {
         end(&mut child);
-        return Err(PassphraseError::TimedOut);
+        return Err(given_up());
     };
     if !status.success() {
         let deadline = deadline.min(Instant::now() + LAST_WORDS);
@@ -119,7 +126,7 @@ fn run(
     // Not to be read to the end: a process that outlives the shell holds it open.
     let Some(stdout) = collect(stdout, deadline) else {
         end(&mut child);
-        return Err(PassphraseError::TimedOut);
+        return Err(given_up());
     };
     // Standard error may stay open for as long as it likes then.
     let passphrase = first_line(&stdout);
@@ -169,17 +176,36 @@ fn read_in_background(mut pipe: impl Read + Send + 'static) -> Receiver<Output> 
     receiver
 }
 
-fn collect(reader: Option<Receiver<Output>>, deadline: Instant) -> Option<Output> {
-    reader?.recv_timeout(remaining(deadline)).ok()
+/// Why a command that did not end is not waited for.
+fn given_up() -> PassphraseError {
+    if is_interrupted() {
+        PassphraseError::Interrupted
+    } else {
+        PassphraseError::TimedOut
+    }
 }
 
-/// `None` once the deadline is over.
+/// `None` once the deadline is over, or when interrupted.
+fn collect(reader: Option<Receiver<Output>>, deadline: Instant) -> Option<Output> {
+    let reader = reader?;
+    loop {
+        let left = remaining(deadline);
+        match reader.recv_timeout(left.min(INTERRUPT_INTERVAL)) {
+            Ok(text) => return Some(text),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) if left.is_zero() || is_interrupted() => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// `None` once the deadline is over, or when interrupted.
 fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if remaining(deadline).is_zero() {
+        if remaining(deadline).is_zero() || is_interrupted() {
             return Ok(None);
         }
         thread::sleep(POLL_INTERVAL);
@@ -236,6 +262,7 @@ fn has(line: &[u8], secret: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interrupt::Interrupt;
 
     fn ask(command: &str) -> Result<String, PassphraseError> {
         passphrase(command, Path::new("/keys/server.key"))
@@ -307,6 +334,28 @@ mod tests {
         while !is_gone() {
             assert!(Instant::now() < deadline, "what it started still runs");
             thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    #[test]
+    fn a_command_whose_result_is_not_wanted_any_more_is_ended_at_once() {
+        let name = format!("pgtls-unwanted-{}", std::process::id());
+        let begun = std::env::temp_dir().join(name);
+        for rest in ["sleep 600", "sleep 600 & echo too late"] {
+            let command = format!("echo > {}; {rest}", begun.display());
+            let interrupt = Interrupt::default();
+            let raiser = (interrupt.clone(), begun.clone());
+            let raiser = thread::spawn(move || {
+                while !raiser.1.exists() {
+                    thread::sleep(POLL_INTERVAL);
+                }
+                raiser.0.raise();
+            });
+            let limit = Duration::from_secs(500);
+            let result = interrupt.during(|| run(&command, Path::new("/k"), limit));
+            raiser.join().unwrap();
+            std::fs::remove_file(&begun).unwrap();
+            assert_eq!(result.unwrap_err(), PassphraseError::Interrupted);
         }
     }
 

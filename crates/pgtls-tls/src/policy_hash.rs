@@ -53,6 +53,8 @@ pub(crate) fn listener_policy_hash(
         // Asked of resumed sessions, too.
         user_map_file: _,
         no_server_name: _,
+        client_judge: _,
+        alpn_chooser: _,
         client_certificate,
         // Resolved: in `policy`.
         min_version: _,
@@ -93,6 +95,8 @@ pub(crate) fn backend_policy_hash(
         // Resolved: in `policy`.
         min_version: _,
         max_version: _,
+        // Asked of resumed sessions, too.
+        backend_judge: _,
     } = options;
     let mut hasher = Hasher::new("pgtls backend 1");
     let verification: &[u8] = match verification {

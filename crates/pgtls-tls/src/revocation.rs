@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use webpki::{
     BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
-    RevocationOptions, RevocationOptionsBuilder, VerifiedPath,
+    RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, VerifiedPath,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -26,14 +26,15 @@ use crate::error::{RevocationListError, TlsConfigError};
 use crate::leaf::{parse, sha256_hex};
 use crate::pem_file::read_revocation_lists;
 use crate::revocation_keys::{ListSignature, Namesakes, issuer_keys};
+use crate::revocation_links::{check_intermediates, share_a_name};
 
 /// The lists of one file.
 #[derive(Debug)]
 pub(crate) struct Revocation {
     /// The newest of an issuer first: webpki takes the first that fits.
-    lists: Vec<CertRevocationList<'static>>,
-    infos: Vec<ListInfo>,
-    namesakes: Namesakes,
+    pub(crate) lists: Vec<CertRevocationList<'static>>,
+    pub(crate) infos: Vec<ListInfo>,
+    pub(crate) namesakes: Namesakes,
 }
 
 /// One list, described.
@@ -128,7 +129,8 @@ impl Revocation {
             judge.build(&store.roots, intermediates, &by_key)
         } else {
             let lists: Vec<_> = self.lists.iter().collect();
-            judge.verify(&lists, &store.roots, intermediates)
+            let depth = RevocationCheckDepth::Chain;
+            judge.verify(&lists, depth, &store.roots, intermediates)
         };
         match result {
             Ok(()) => Ok(()),
@@ -140,16 +142,24 @@ impl Revocation {
     fn check_path(&self, path: &VerifiedPath<'_>, judge: Judge<'_>) -> Result<(), webpki::Error> {
         let keys = issuer_keys(path);
         let algorithms = judge.provider.signature_verification_algorithms.all;
+        let (of_lists, depth) = if share_a_name(&keys) {
+            check_intermediates(self, path, &keys, judge.now, algorithms)?;
+            let of_leaf = keys.get(..1).unwrap_or_default();
+            (of_leaf, RevocationCheckDepth::EndEntity)
+        } else {
+            (keys.as_slice(), RevocationCheckDepth::Chain)
+        };
         let speaking = self.lists.iter().enumerate().filter(|(index, list)| {
             self.namesakes
-                .speaks(*index, list.issuer(), &keys, algorithms)
+                .speaks(*index, list.issuer(), of_lists, algorithms)
         });
         let lists: Vec<_> = speaking.map(|(_, list)| list).collect();
         let intermediates: Vec<_> = path
             .intermediate_certificates()
             .map(webpki::Cert::der)
             .collect();
-        judge.verify(&lists, std::slice::from_ref(path.anchor()), &intermediates)
+        let roots = std::slice::from_ref(path.anchor());
+        judge.verify(&lists, depth, roots, &intermediates)
     }
 
     #[expect(
@@ -233,11 +243,13 @@ impl Judge<'_> {
     fn verify(
         &self,
         lists: &[&CertRevocationList<'_>],
+        depth: RevocationCheckDepth,
         roots: &[TrustAnchor<'_>],
         intermediates: &[CertificateDer<'_>],
     ) -> Result<(), webpki::Error> {
         let options = RevocationOptionsBuilder::new(lists)
             .map_err(|_| webpki::Error::UnknownRevocationStatus)?
+            .with_depth(depth)
             .with_expiration_policy(ExpirationPolicy::Enforce)
             .build();
         self.run(roots, intermediates, Some(options), None)

@@ -2,10 +2,10 @@
 //!
 //! An authority that changed its key keeps its name, and each key has its own list. webpki looks at names alone and takes the
 //! first list it finds; so it is shown only those of the keys on the chain. It verifies the signature of the one it takes itself:
-//! what is said here can only take lists away. A chain on which one name stands for two keys (a key signed by its
-//! predecessor) is judged by the newest list of both, and so refused.
+//! what is said here can only take lists away. A chain on which one name stands for two keys is taken apart
+//! ([`crate::revocation_links`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
@@ -25,13 +25,15 @@ pub(crate) struct ListSignature {
     key_id: Option<Vec<u8>>,
 }
 
-/// The public keys of a chain's issuers, each with its subject as webpki writes names.
-pub(crate) type IssuerKeys = Vec<(Vec<u8>, SubjectPublicKeyInfoDer<'static>)>;
+/// The subject of an issuer, as webpki writes names, and its public key.
+pub(crate) type IssuerKey = (Vec<u8>, SubjectPublicKeyInfoDer<'static>);
 
 /// Lists that share the name of their issuer with others, by place in the file's lists.
 #[derive(Debug, Default)]
 pub(crate) struct Namesakes {
-    signatures: HashMap<usize, ListSignature>,
+    shared: HashSet<usize>,
+    /// Of all lists of the file, once some share a name.
+    signatures: Vec<ListSignature>,
     /// Guards which list which key was found to have signed; nothing runs under it but a look-up.
     known: Mutex<HashMap<(usize, Vec<u8>), bool>>,
 }
@@ -64,26 +66,30 @@ impl ListSignature {
 }
 
 impl Namesakes {
-    /// Keeps the signatures of the lists whose issuer has several.
+    /// Keeps the signatures, if there is an issuer with several lists.
     pub(crate) fn among(lists: Vec<(&[u8], ListSignature)>) -> Self {
         let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
         for (issuer, _) in &lists {
             *counts.entry(issuer.to_vec()).or_default() += 1;
         }
-        let several = lists
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (issuer, _))| counts.get(*issuer).is_some_and(|&count| count > 1));
+        let is_shared = |issuer: &[u8]| counts.get(issuer).is_some_and(|&count| count > 1);
+        let places = lists.iter().enumerate();
+        let shared: HashSet<_> = places
+            .filter(|(_, (issuer, _))| is_shared(issuer))
+            .map(|(place, _)| place)
+            .collect();
+        if shared.is_empty() {
+            return Self::default();
+        }
         Self {
-            signatures: several
-                .map(|(index, (_, signature))| (index, signature))
-                .collect(),
+            shared,
+            signatures: lists.into_iter().map(|(_, signature)| signature).collect(),
             known: Mutex::default(),
         }
     }
 
     pub(crate) fn are_there(&self) -> bool {
-        !self.signatures.is_empty()
+        !self.shared.is_empty()
     }
 
     /// Whether a list may speak for one of `keys`: it is the only one of its issuer, a key of that name signed it, or it names
@@ -92,27 +98,30 @@ impl Namesakes {
         &self,
         list: usize,
         issuer: &[u8],
-        keys: &IssuerKeys,
+        keys: &[IssuerKey],
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> bool {
-        let Some(signature) = self.signatures.get(&list) else {
+        let Some(signature) = self.signatures.get(list) else {
             return true;
         };
+        if !self.shared.contains(&list) {
+            return true;
+        }
         keys.iter()
             .filter(|(name, _)| name == issuer)
             .any(|(_, key)| {
                 if self.is_by(list, key, algorithms) {
                     return true;
                 }
-                let mut others = self.signatures.iter().filter(|(_, other)| {
+                let mut others = self.signatures.iter().enumerate().filter(|(_, other)| {
                     signature.key_id.is_some() && other.key_id == signature.key_id
                 });
-                others.any(|(&other, _)| self.is_by(other, key, algorithms))
+                others.any(|(other, _)| self.is_by(other, key, algorithms))
             })
     }
 
     /// Verifies a signature once and remembers the answer: a list may be large, and every handshake asks.
-    fn is_by(
+    pub(crate) fn is_by(
         &self,
         list: usize,
         key: &SubjectPublicKeyInfoDer<'_>,
@@ -123,7 +132,7 @@ impl Namesakes {
         if let Some(&answer) = lock().get(&question) {
             return answer;
         }
-        let signature = self.signatures.get(&list);
+        let signature = self.signatures.get(list);
         let answer = signature.is_some_and(|signature| signature.is_by(key, algorithms));
         let mut known = lock();
         if known.len() >= MAX_REMEMBERED {
@@ -134,8 +143,8 @@ impl Namesakes {
     }
 }
 
-/// Who issued the certificates of a chain.
-pub(crate) fn issuer_keys(path: &VerifiedPath<'_>) -> IssuerKeys {
+/// Who issued the certificates of a chain, from the leaf's issuer to the root.
+pub(crate) fn issuer_keys(path: &VerifiedPath<'_>) -> Vec<IssuerKey> {
     let anchor = path.anchor();
     let of_anchor = SubjectPublicKeyInfoDer::from(sequence(&anchor.subject_public_key_info));
     path.intermediate_certificates()

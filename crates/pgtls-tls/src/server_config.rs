@@ -8,6 +8,7 @@ use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use rustls_pki_types::CertificateDer;
 
+use crate::alpn_chooser::AlpnChooser;
 use crate::chain::Roots;
 use crate::config_key as keys;
 use crate::error::{RevocationListError, TlsConfigError};
@@ -38,6 +39,8 @@ pub struct ServerTls {
     pub leaf_infos: Arc<[LeafInfo]>,
     /// Which users a client certificate may log in as; without a map, PostgreSQL alone decides.
     pub user_map: Option<Arc<UserMap>>,
+    /// Heeded by [`crate::client_facing::ClientFacing::of`], not by a connection made of `config` alone.
+    pub alpn_chooser: Option<Arc<dyn AlpnChooser>>,
     resolver: Arc<SniResolver>,
 }
 
@@ -69,6 +72,7 @@ impl ServerTls {
         config.cert_resolver = Arc::new(Nobody);
         Self {
             config: Arc::new(config),
+            alpn_chooser: None,
             ..self.clone()
         }
     }
@@ -161,6 +165,7 @@ fn resumption(
     let session_policy = SessionPolicy {
         hash: listener_policy_hash(options, policy, &loaded),
         trust_ends: trust.map_or_else(Vec::new, |trust| trust.ends().collect()),
+        client_judge: options.client_judge.clone(),
     };
     ServerResumption::new(resumption, &source, session_policy, state).map(Some)
 }
@@ -211,7 +216,8 @@ fn client_verifier(
     match trust {
         Ok(trust) => {
             let provider = Arc::clone(&policy.provider);
-            Some(Arc::new(ClientVerifier::new(trust, is_mandatory, provider)))
+            let verifier = ClientVerifier::new(trust, is_mandatory, provider);
+            Some(Arc::new(verifier.judged_by(options.client_judge.clone())))
         }
         Err(problem) => {
             problems.push(problem);
@@ -334,6 +340,7 @@ fn finish(
             .collect(),
         resolver,
         user_map: None,
+        alpn_chooser: options.alpn_chooser.clone(),
     })
 }
 

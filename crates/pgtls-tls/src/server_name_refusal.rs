@@ -8,10 +8,7 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, Error, OtherError};
 
-/// A fatal alert in a record of its own, before any encryption: type, version, length, level, description.
-const ALERT_RECORD_BYTES: usize = 7;
-const ALERT_RECORD: u8 = 21;
-const FATAL: u8 = 2;
+use crate::plaintext_alert::correct_alert;
 
 /// Why no identity was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,14 +61,7 @@ impl ServerNameRefusal {
 
     /// Gives the alert at the end of `records` this refusal's description.
     pub(crate) fn correct_alert(&self, records: &mut [u8]) {
-        let Some(alert) = records.last_chunk_mut::<ALERT_RECORD_BYTES>() else {
-            return;
-        };
-        if let [ALERT_RECORD, _, _, 0, 2, FATAL, description] = alert
-            && *description == u8::from(AlertDescription::AccessDenied)
-        {
-            *description = u8::from(self.alert());
-        }
+        correct_alert(records, AlertDescription::AccessDenied, self.alert());
     }
 }
 

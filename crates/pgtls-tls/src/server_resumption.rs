@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::time_provider::TimeProvider;
 
+use crate::certificate_judge::SharedJudge;
 use crate::config_key as keys;
 use crate::error::TlsConfigError;
 use crate::options::{ResumptionOptions, TicketKeySource};
@@ -41,6 +42,8 @@ pub(crate) struct SessionPolicy {
     pub(crate) hash: PolicyHash,
     /// When something a client certificate is verified by ends, Unix seconds.
     pub(crate) trust_ends: Vec<i64>,
+    /// Asked again before a session is resumed.
+    pub(crate) client_judge: Option<SharedJudge>,
 }
 
 /// Makes sessions of a configuration resumable.
@@ -58,7 +61,11 @@ impl ServerResumption {
         policy: SessionPolicy,
         state: &Arc<ResumptionState>,
     ) -> Result<Self, TlsConfigError> {
-        let SessionPolicy { hash, trust_ends } = policy;
+        let SessionPolicy {
+            hash,
+            trust_ends,
+            client_judge,
+        } = policy;
         let (keys, lifetime) = match source {
             KeySource::Generated { rotation } => {
                 let generated = TicketKeys::Generated {
@@ -76,7 +83,7 @@ impl ServerResumption {
         };
         let clock = Arc::clone(state.clock());
         let rules = SessionRules::new(Arc::clone(&clock), lifetime, trust_ends);
-        let rules = Arc::new(rules);
+        let rules = Arc::new(rules.judged_by(client_judge));
         Ok(Self {
             clock,
             tickets_per_handshake: usize::from(options.tickets.get()),

@@ -84,7 +84,9 @@ impl StoresServerSessions for ServerSessions {
         let mut kept = self.cache.lock();
         let session = kept.sessions.get(id)?;
         if self.is_current(session) {
-            return Some(session.value.to_vec());
+            let value = session.value.to_vec();
+            drop(kept);
+            return self.rules.is_welcome(&value).then_some(value);
         }
         kept.sessions.remove(id);
         None
@@ -92,7 +94,8 @@ impl StoresServerSessions for ServerSessions {
 
     fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
         let session = self.cache.lock().sessions.remove(id)?;
-        self.is_current(&session).then(|| session.value.to_vec())
+        (self.is_current(&session) && self.rules.is_welcome(&session.value))
+            .then(|| session.value.to_vec())
     }
 
     fn can_cache(&self) -> bool {

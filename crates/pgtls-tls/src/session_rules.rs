@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustls::time_provider::TimeProvider;
 
-use crate::session_value::first_expiry;
+use crate::certificate_judge::{PeerSide, SharedJudge, may_resume};
+use crate::session_value::{UnknownLayout, client_chain, first_expiry};
 
 /// RFC 8446 section 4.6.1: no ticket is good for longer than seven days.
 const MAX_LIFETIME: u64 = 7 * 24 * 60 * 60;
@@ -17,6 +18,7 @@ pub(crate) struct SessionRules {
     lifetime: u64,
     /// When something a client certificate is verified by ends (Unix seconds): a root, a revocation list.
     trust_ends: Vec<i64>,
+    client_judge: Option<SharedJudge>,
 }
 
 impl SessionRules {
@@ -29,6 +31,26 @@ impl SessionRules {
             clock,
             lifetime: lifetime.as_secs().clamp(1, MAX_LIFETIME),
             trust_ends,
+            client_judge: None,
+        }
+    }
+
+    /// The same with somebody to ask before a session is resumed.
+    pub(crate) fn judged_by(self, client_judge: Option<SharedJudge>) -> Self {
+        Self {
+            client_judge,
+            ..self
+        }
+    }
+
+    /// Whether the client that `session`, as rustls encodes it, was established with is still welcome.
+    pub(crate) fn is_welcome(&self, session: &[u8]) -> bool {
+        let Some(judge) = &self.client_judge else {
+            return true;
+        };
+        match client_chain(session) {
+            Ok(chain) => chain.is_empty() || may_resume(judge, PeerSide::Client, &chain),
+            Err(UnknownLayout) => false,
         }
     }
 

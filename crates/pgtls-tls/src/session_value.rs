@@ -1,4 +1,4 @@
-//! [`first_expiry`]: until when the certificates in a server session of rustls hold.
+//! [`client_chain`] and [`first_expiry`]: the certificates in a server session of rustls, and until when they hold.
 //!
 //! A resumed session is not verified again, so a session must not outlive the client certificate it was established with.
 //! rustls hands sessions out encoded; this reads as much of that encoding as it takes to find the certificates. Anything
@@ -15,6 +15,16 @@ pub(crate) struct UnknownLayout;
 
 /// The earliest notAfter of the client's chain, Unix seconds; `None` if it showed no certificate.
 pub(crate) fn first_expiry(session: &[u8]) -> Result<Option<i64>, UnknownLayout> {
+    let mut first = None;
+    for certificate in client_chain(session)? {
+        let expiry = not_after(&CertificateDer::from(certificate)).ok_or(UnknownLayout)?;
+        first = Some(first.map_or(expiry, |earlier: i64| earlier.min(expiry)));
+    }
+    Ok(first)
+}
+
+/// The client's chain, DER, the leaf first; empty if it showed no certificate.
+pub(crate) fn client_chain(session: &[u8]) -> Result<Vec<&[u8]>, UnknownLayout> {
     let mut reader = Reader(session);
     if reader.flag()? {
         let length = reader.number(1)?;
@@ -40,19 +50,13 @@ pub(crate) fn first_expiry(session: &[u8]) -> Result<Option<i64>, UnknownLayout>
     reader.take(8)?; // creation time
     reader.take(4)?; // age obfuscation
     reader.end()?;
-    first_expiry_of_chain(chain)
-}
-
-fn first_expiry_of_chain(chain: &[u8]) -> Result<Option<i64>, UnknownLayout> {
     let mut reader = Reader(chain);
-    let mut first = None;
+    let mut certificates = Vec::new();
     while !reader.0.is_empty() {
         let length = reader.number(3)?;
-        let certificate = CertificateDer::from(reader.take(length)?);
-        let expiry = not_after(&certificate).ok_or(UnknownLayout)?;
-        first = Some(first.map_or(expiry, |earlier: i64| earlier.min(expiry)));
+        certificates.push(reader.take(length)?);
     }
-    Ok(first)
+    Ok(certificates)
 }
 
 /// The certificate's notAfter, Unix seconds.

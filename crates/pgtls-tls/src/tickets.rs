@@ -156,7 +156,7 @@ impl ProducesTickets for Tickets {
                 keys.into_iter().flatten().find_map(|key| key.open(ticket))
             }
         }?;
-        (now <= until).then_some(session)
+        (now <= until && self.rules.is_welcome(&session)).then_some(session)
     }
 }
 

@@ -14,6 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::backend_sessions::BackendSessions;
+use crate::certificate_judge::{SharedJudge, judge_backend, judge_client};
 use crate::chain::Purpose;
 use crate::name_check::{NameMismatch, check_name};
 use crate::refusal;
@@ -27,6 +28,7 @@ pub struct BackendVerifier {
     trust: BackendTrust,
     provider: Arc<CryptoProvider>,
     sessions: Arc<BackendSessions>,
+    embedder: Option<SharedJudge>,
 }
 
 /// What a [`BackendVerifier`] demands.
@@ -61,7 +63,13 @@ impl BackendVerifier {
             trust,
             provider,
             sessions,
+            embedder: None,
         }
+    }
+
+    /// The same with somebody to ask beside.
+    pub(crate) fn judged_by(self, embedder: Option<SharedJudge>) -> Self {
+        Self { embedder, ..self }
     }
 
     fn judge(
@@ -99,7 +107,12 @@ impl ServerCertVerifier for BackendVerifier {
                         .map_err(|mismatch| (name_error(mismatch, host).into(), None))
                 }),
         };
-        judged.map_err(|(error, detail)| refusal::record(error, detail, leaf))?;
+        judged
+            .and_then(|()| judge_backend(self.embedder.as_ref(), host, leaf, intermediates))
+            .map_err(|(error, detail)| refusal::record(error, detail, leaf))?;
+        if self.embedder.is_some() {
+            self.sessions.note_chain(host, leaf, intermediates);
+        }
         if let Some(trust) = self.trust.trust() {
             let chain = iter::once(leaf).chain(intermediates);
             let ends = chain.filter_map(not_after).chain(trust.ends());
@@ -150,6 +163,7 @@ pub struct ClientVerifier {
     root_names: Vec<DistinguishedName>,
     is_mandatory: bool,
     provider: Arc<CryptoProvider>,
+    embedder: Option<SharedJudge>,
 }
 
 impl ClientVerifier {
@@ -160,7 +174,13 @@ impl ClientVerifier {
             root_names,
             is_mandatory,
             provider,
+            embedder: None,
         }
+    }
+
+    /// The same with somebody to ask beside.
+    pub(crate) fn judged_by(self, embedder: Option<SharedJudge>) -> Self {
+        Self { embedder, ..self }
     }
 
     /// Whom it trusts.
@@ -190,6 +210,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         self.trust
             .verify(leaf, intermediates, Purpose::Client, now, &self.provider)
+            .and_then(|()| judge_client(self.embedder.as_ref(), leaf, intermediates))
             .map(|()| ClientCertVerified::assertion())
             .map_err(|(error, detail)| refusal::record(error, detail, leaf))
     }

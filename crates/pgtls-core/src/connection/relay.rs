@@ -242,6 +242,7 @@ impl<'s> Relay<'s> {
     /// Sends claimed bytes of the client on to the backend after all: nobody else answers them.
     pub(crate) fn pass_through(&mut self, bytes: &[u8]) {
         self.note_transfer();
+        self.state.client_sent(bytes);
         let sent = self.backend.send(bytes, &mut self.scratch.borrow_mut().tls);
         if let Err(error) = sent {
             self.backend_failed(error);

@@ -33,7 +33,7 @@ impl TlsConnectionOps for Fragile {
     }
 
     fn state(&self) -> &CommonState {
-        &self.0
+        self.0.state()
     }
 }
 

@@ -8,9 +8,11 @@
 )]
 
 mod alpn;
+mod alpn_chooser;
 mod backend_resumption;
 mod backend_verification;
 mod broken_peers;
+mod certificate_judge;
 mod chains;
 mod client_certificates;
 mod configuration_errors;
@@ -19,11 +21,13 @@ mod hosts;
 mod identities;
 mod listener_resumption;
 mod observer;
+mod old_clients;
 mod resumption_support;
 mod revocation;
 mod staple;
 mod stapling;
 mod support;
 mod ticket_key_files;
+mod unbuffered;
 mod version_one_certificates;
 mod versions_and_ciphers;

@@ -10,8 +10,9 @@ use pgtls_tls::options::{
 };
 use pgtls_tls::server_config::build_server_config;
 use rcgen::{
-    Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::pem::PemObject as _;
 
@@ -125,6 +126,15 @@ impl Lists {
 
 /// A list in PEM that revokes these serial numbers.
 fn list(issuer: &Authority, revoked: &[u64], dates: Dates) -> String {
+    list_of(issuer, revoked, dates, None)
+}
+
+fn list_of(
+    issuer: &Authority,
+    revoked: &[u64],
+    dates: Dates,
+    issuing_distribution_point: Option<CrlIssuingDistributionPoint>,
+) -> String {
     let (this_update, next_update) = match dates {
         Dates::Current => (date_time_ymd(2024, 1, 1), date_time_ymd(2124, 1, 1)),
         Dates::Older => (date_time_ymd(2023, 1, 1), date_time_ymd(2124, 1, 1)),
@@ -134,7 +144,7 @@ fn list(issuer: &Authority, revoked: &[u64], dates: Dates) -> String {
         this_update,
         next_update,
         crl_number: SerialNumber::from(1_u64),
-        issuing_distribution_point: None,
+        issuing_distribution_point,
         revoked_certs: revoked
             .iter()
             .map(|&serial| RevokedCertParams {
@@ -404,4 +414,163 @@ fn a_newest_list_that_was_damaged_is_not_replaced_by_an_older_one() {
     let older = list(&lists.root, &[], Dates::Older);
     assert_eq!(lists.judged(&older, &bob), ACCEPTED);
     assert_eq!(lists.judged(&(damaged + &older), &bob), UNKNOWN);
+}
+
+/// A key that its predecessor signed: both have one name, and only the old one is a root.
+struct Succession {
+    lists: Lists,
+    successor: Authority,
+}
+
+/// The serial number of the successor's certificate.
+const SUCCESSOR: u64 = 5;
+
+impl Succession {
+    fn with_usages(usages: Vec<KeyUsagePurpose>) -> Self {
+        let lists = Lists::new();
+        let mut params = signing_params("Root");
+        params.serial_number = Some(SerialNumber::from(SUCCESSOR));
+        params.key_usages = usages;
+        let key = KeyPair::generate().unwrap();
+        let successor = CertifiedIssuer::signed_by(params, key, &lists.root).unwrap();
+        Self { lists, successor }
+    }
+
+    fn new() -> Self {
+        Self::with_usages(vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign])
+    }
+
+    /// A client of the successor's, which sends the given certificates along.
+    fn client(&self, name: &str, issuer: &Authority, above: &[&Authority]) -> Files {
+        let files = self.lists.client(name, 1, issuer);
+        let leaf = std::fs::read_to_string(&files.certificate).unwrap();
+        let end = "-----END CERTIFICATE-----";
+        let leaf = leaf.split_inclusive(end).next().unwrap().to_owned();
+        let above: Vec<_> = above.iter().map(|authority| authority.pem()).collect();
+        let chain = [leaf, "\n".to_owned(), above.concat()].concat();
+        Files {
+            certificate: self.lists.directory.write(&format!("{name}.crt"), &chain),
+            ..files
+        }
+    }
+
+    /// Judged by the lists of the old key and the new one, whatever their order.
+    fn judged(&self, old: &str, new: &str, client: &Files) -> (&'static str, Option<&'static str>) {
+        let orders = [old.to_owned() + new, new.to_owned() + old];
+        let [one, other] = orders.map(|crl| self.lists.judged(&crl, client));
+        assert_eq!(one, other, "the order of the file means nothing");
+        one
+    }
+}
+
+#[test]
+fn a_key_that_its_predecessor_signed_is_looked_up_in_the_predecessors_list() {
+    let succession = Succession::new();
+    let Succession { lists, successor } = &succession;
+    let client = succession.client("client", successor, &[successor]);
+    for dates in [Dates::Older, Dates::Current] {
+        let old = |revoked: &[u64]| list(&lists.root, revoked, dates);
+        let new = |revoked: &[u64]| list(successor, revoked, Dates::Current);
+        let judged = |old: &str, new: &str| succession.judged(old, new, &client);
+        assert_eq!(judged(&old(&[]), &new(&[])), ACCEPTED);
+        // The leaf's number in its own issuer's list, and in the other.
+        assert_eq!(judged(&old(&[]), &new(&[1])), REVOKED);
+        assert_eq!(judged(&old(&[1]), &new(&[])), ACCEPTED);
+        // The same of the successor's number.
+        assert_eq!(judged(&old(&[SUCCESSOR]), &new(&[])), REVOKED);
+        assert_eq!(judged(&old(&[]), &new(&[SUCCESSOR])), ACCEPTED);
+    }
+}
+
+#[test]
+fn each_key_of_a_succession_needs_a_list_of_its_own_that_holds() {
+    let succession = Succession::new();
+    let Succession { lists, successor } = &succession;
+    let client = succession.client("client", successor, &[successor]);
+    let (old, new) = (&lists.root, successor);
+    let current = |issuer: &Authority| list(issuer, &[], Dates::Current);
+    let expired = |issuer: &Authority| list(issuer, &[], Dates::Expired);
+    let judged = |old: &str, new: &str| succession.judged(old, new, &client);
+    // Two lists of one key and none of the other, one alone, and one that has expired.
+    let older = |issuer: &Authority| list(issuer, &[], Dates::Older);
+    assert_eq!(judged(&current(old), &older(old)), UNKNOWN);
+    assert_eq!(judged(&current(new), &older(new)), UNKNOWN);
+    assert_eq!(judged(&current(old), ""), UNKNOWN);
+    assert_eq!(judged("", &current(new)), UNKNOWN);
+    assert_eq!(judged(&expired(old), &current(new)), UNKNOWN);
+    assert_eq!(judged(&current(old), &expired(new)), UNKNOWN);
+    // The newest of a key counts, and an expired one is not replaced by an older one.
+    let newest_revokes = list(old, &[SUCCESSOR], Dates::Current) + &older(old);
+    assert_eq!(judged(&newest_revokes, &current(new)), REVOKED);
+    let newest_expired = expired(old) + &older(old);
+    assert_eq!(judged(&newest_expired, &current(new)), UNKNOWN);
+}
+
+#[test]
+fn what_is_signed_below_a_successor_is_looked_up_key_by_key() {
+    let succession = Succession::new();
+    let Succession { lists, successor } = &succession;
+    let mut params = signing_params("Below");
+    params.serial_number = Some(SerialNumber::from(9_u64));
+    let key = KeyPair::generate().unwrap();
+    let below = CertifiedIssuer::signed_by(params, key, successor).unwrap();
+    let client = succession.client("client", &below, &[&below, successor]);
+    let of = |issuer: &Authority, revoked: &[u64]| list(issuer, revoked, Dates::Current);
+    let judged = |old: &[u64], new: &[u64], leaf: &[u64]| {
+        let new = of(successor, new) + &of(&below, leaf);
+        succession.judged(&of(&lists.root, old), &new, &client)
+    };
+    assert_eq!(judged(&[], &[], &[]), ACCEPTED);
+    assert_eq!(judged(&[9], &[SUCCESSOR], &[]), ACCEPTED);
+    assert_eq!(judged(&[SUCCESSOR], &[], &[]), REVOKED);
+    assert_eq!(judged(&[], &[9], &[]), REVOKED);
+    assert_eq!(judged(&[], &[], &[1]), REVOKED);
+    let without = of(successor, &[]);
+    assert_eq!(
+        succession.judged(&of(&lists.root, &[]), &without, &client),
+        UNKNOWN
+    );
+}
+
+#[test]
+fn a_successor_that_may_not_sign_lists_proves_nothing_by_them() {
+    let succession = Succession::with_usages(vec![KeyUsagePurpose::KeyCertSign]);
+    let Succession { lists, successor } = &succession;
+    let signing = signing_params("Root");
+    let mut below = signing_params("Below");
+    below.serial_number = Some(SerialNumber::from(9_u64));
+    let below = CertifiedIssuer::signed_by(below, KeyPair::generate().unwrap(), successor).unwrap();
+    let client = succession.client("client", &below, &[&below, successor]);
+    // rcgen signs no list for an authority that may not: the same key with other usages does.
+    let key = KeyPair::from_pem(&successor.key().serialize_pem()).unwrap();
+    let lawless = CertifiedIssuer::self_signed(signing, key).unwrap();
+    let of = |issuer: &Authority| list(issuer, &[], Dates::Current);
+    let new = of(&lawless) + &of(&below);
+    assert_eq!(succession.judged(&of(&lists.root), &new, &client), UNKNOWN);
+}
+
+#[test]
+fn a_list_for_a_distribution_point_says_nothing_of_a_successor_nor_does_an_older_one_beside_it() {
+    let succession = Succession::new();
+    let Succession { lists, successor } = &succession;
+    let client = succession.client("client", successor, &[successor]);
+    let new = list(successor, &[], Dates::Current);
+    let point = |scope| CrlIssuingDistributionPoint {
+        distribution_point: CrlDistributionPoint {
+            uris: vec!["http://crl.example/root.crl".to_owned()],
+        },
+        scope: Some(scope),
+    };
+    for scope in [CrlScope::CaCertsOnly, CrlScope::UserCertsOnly] {
+        let old = list_of(
+            &lists.root,
+            &[SUCCESSOR],
+            Dates::Current,
+            Some(point(scope)),
+        );
+        let older = list(&lists.root, &[], Dates::Older);
+        for old in [old.clone(), old + &older] {
+            assert_eq!(succession.judged(&old, &new, &client), UNKNOWN);
+        }
+    }
 }
