@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgtls_testkit::fuzz::tampering_provider;
 use pgtls_testkit::{CertificateSpec, TempDir, TestCa};
 use rustls::client::{Resumption, UnbufferedClientConnection};
-use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{
     ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection,
     SupportedProtocolVersion,
@@ -123,8 +123,7 @@ impl Stage {
     }
 
     pub(super) fn accept(&self) -> SharedSession<ClientFacing> {
-        let config = Arc::clone(&self.listener.config);
-        SharedSession::new(UnbufferedServerConnection::new(config).unwrap(), Vec::new())
+        SharedSession::new(ClientFacing::of(&self.listener).unwrap(), Vec::new())
     }
 
     pub(super) fn dial(&self) -> SharedSession<BackendFacing> {
