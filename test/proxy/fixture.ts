@@ -58,7 +58,14 @@ export class FakeDataPlane implements DataPlane {
   }
 
   snapshot(): DataPlaneSnapshot {
-    return { workers: 1, workerRestarts: 0, liveSessions: this.liveSessions, routes: [] };
+    return {
+      workers: 1,
+      workerRestarts: 0,
+      supervisorRestarts: 0,
+      keeperRestarts: 0,
+      liveSessions: this.liveSessions,
+      routes: [],
+    };
   }
 
   drain(graceMillis: number): Promise<DrainReport> {

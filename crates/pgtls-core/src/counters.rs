@@ -14,6 +14,7 @@ pub(crate) struct RouteCounters {
     warm_misses: AtomicU64,
     probes_ok: AtomicU64,
     probes_failed: AtomicU64,
+    channel_binding_conflicts: AtomicU64,
 }
 
 impl RouteCounters {
@@ -44,6 +45,12 @@ impl RouteCounters {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A client insisted on channel binding where the two legs have different certificates.
+    pub(crate) fn add_channel_binding_conflict(&self) {
+        self.channel_binding_conflicts
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn live_sessions(&self) -> &AtomicU32 {
         &self.live_sessions
     }
@@ -63,6 +70,7 @@ impl RouteCounters {
             warm_misses: self.warm_misses.load(Ordering::Relaxed),
             probes_ok: self.probes_ok.load(Ordering::Relaxed),
             probes_failed: self.probes_failed.load(Ordering::Relaxed),
+            channel_binding_conflicts: self.channel_binding_conflicts.load(Ordering::Relaxed),
         }
     }
 }
@@ -107,4 +115,6 @@ pub struct RouteSnapshot {
     pub probes_ok: u64,
     /// Probes that did not.
     pub probes_failed: u64,
+    /// Logins refused because channel binding cannot work across the two legs.
+    pub channel_binding_conflicts: u64,
 }

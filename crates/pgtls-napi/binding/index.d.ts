@@ -241,6 +241,10 @@ export interface DataPlaneSnapshot {
   workers: number
   /** Workers that died and were replaced. */
   workerRestarts: number
+  /** How often the proxy thread's loop died and began again. */
+  supervisorRestarts: number
+  /** How often the keeper's thread died and began again. */
+  keeperRestarts: number
   /** Sessions of all routes. */
   liveSessions: number
   /** Per route, by id. */
@@ -548,6 +552,8 @@ export interface RouteSnapshot {
   probesOk: number
   /** Probes that did not. */
   probesFailed: number
+  /** Logins refused because channel binding cannot work across the two legs. */
+  channelBindingConflicts: number
 }
 
 /** What a handshake agreed on. */

@@ -46,6 +46,10 @@ pub struct DataPlaneSnapshot {
     pub workers: u32,
     /// Workers that died and were replaced.
     pub worker_restarts: f64,
+    /// How often the proxy thread's loop died and began again.
+    pub supervisor_restarts: f64,
+    /// How often the keeper's thread died and began again.
+    pub keeper_restarts: f64,
     /// Sessions of all routes.
     pub live_sessions: u32,
     /// Per route, by id.
@@ -73,6 +77,8 @@ pub struct RouteSnapshot {
     pub probes_ok: f64,
     /// Probes that did not.
     pub probes_failed: f64,
+    /// Logins refused because channel binding cannot work across the two legs.
+    pub channel_binding_conflicts: f64,
 }
 
 /// How a drain ended.
@@ -187,6 +193,8 @@ impl DataPlane {
         Ok(DataPlaneSnapshot {
             workers: snapshot.workers,
             worker_restarts: number(snapshot.worker_restarts),
+            supervisor_restarts: number(snapshot.supervisor_restarts),
+            keeper_restarts: number(snapshot.keeper_restarts),
             live_sessions: snapshot.live_sessions,
             routes: snapshot
                 .routes
@@ -201,6 +209,7 @@ impl DataPlane {
                     warm_misses: number(route.warm_misses),
                     probes_ok: number(route.probes_ok),
                     probes_failed: number(route.probes_failed),
+                    channel_binding_conflicts: number(route.channel_binding_conflicts),
                 })
                 .collect(),
         })

@@ -185,6 +185,9 @@ impl Journal {
 
     /// Notes how it ended, and the notice that the client was sent along with that.
     pub(crate) fn note_ending(&mut self, ending: Ending) {
+        if ending.reason == CloseReason::ChannelBindingConflict {
+            self.route().counters.add_channel_binding_conflict();
+        }
         self.note(|report| {
             report.reason = ending.reason;
             report.fault_side = ending.fault;

@@ -105,6 +105,7 @@ async fn channel_binding_with_two_different_certificates_is_told_28000_and_never
         .ended(id, CloseReason::ChannelBindingConflict, Phase::Authenticate)
         .await;
     assert_eq!(report.sqlstate, Some("28000"));
+    assert_eq!(stage.snapshot().routes[0].channel_binding_conflicts, 1);
     let record = backend.closed(0).await;
     assert_eq!(
         record.received_bytes, 0,
