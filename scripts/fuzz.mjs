@@ -62,7 +62,7 @@ for (const [target, inputs] of counts) {
   console.log(`${target.padEnd(24)} ${inputs.toLocaleString('en').padStart(14)}`);
 }
 console.log(`${counts.size} targets, ${total.toLocaleString('en')} inputs, ${failed.size} failed`);
-if (options.input === '' && counts.size + failed.size === 0) {
+if (counts.size + failed.size === 0) {
   console.log(`there is no target "${options.target}"`);
   process.exitCode = 1;
 } else {

@@ -175,15 +175,13 @@ fn with_tickets(files: &Files, tickets: u8) -> ListenerTlsOptions {
 fn forgetful(client: &ClientTls) -> ClientTls {
     let mut config = (*client.config).clone();
     config.resumption = rustls::client::Resumption::in_memory_sessions(0);
-    let mut forgetful = client.clone();
-    forgetful.config = Arc::new(config);
-    forgetful
+    client.clone().with_config(config)
 }
 
 fn shake(case: &Case) -> (Sample, Option<HandshakeKind>) {
     let name = case.client.server_name(BackendHost::Tcp("db.example"));
     let started = Instant::now();
-    let mut client = ClientConnection::new(Arc::clone(&case.client.config), name.unwrap()).unwrap();
+    let mut client = ClientConnection::new(case.client.dialling_config(), name.unwrap()).unwrap();
     let mut sample = Sample {
         server: Duration::ZERO,
         client: started.elapsed(),

@@ -106,6 +106,7 @@ const fn misbehaved_alert(why: &PeerMisbehaved) -> Option<AlertDescription> {
         | Why::IllegalTlsInnerPlaintext
         | Why::MessageInterleavedWithHandshakeMessage
         | Why::OfferedEarlyDataWithOldProtocolVersion
+        | Why::RejectedEarlyDataInterleavedWithHandshakeMessage
         | Why::ResumptionOfferedWithVariedCipherSuite
         | Why::ResumptionOfferedWithVariedEms
         | Why::SelectedUnofferedPsk

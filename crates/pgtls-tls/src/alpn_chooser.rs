@@ -49,8 +49,20 @@ pub(crate) fn config_for(
     let chosen = chooser
         .choose(hello, &candidates)
         .filter(|chosen| candidates.contains(chosen));
+    Some(chosen.map_or_else(
+        || without_protocols(config),
+        |name| with_protocol(config, name.as_bytes()),
+    ))
+}
+
+/// The configuration that refuses whoever offers protocols: no client can offer the empty name (RFC 7301 section 3.1), so rustls
+/// finds nothing in common, and says so.
+pub(crate) fn without_protocols(config: &ServerConfig) -> Arc<ServerConfig> {
+    with_protocol(config, b"")
+}
+
+fn with_protocol(config: &ServerConfig, name: &[u8]) -> Arc<ServerConfig> {
     let mut config = ServerConfig::clone(config);
-    // No client can offer the empty name (RFC 7301 section 3.1): rustls finds nothing in common, and says so.
-    config.alpn_protocols = vec![chosen.map_or_else(Vec::new, |name| name.as_bytes().to_vec())];
-    Some(Arc::new(config))
+    config.alpn_protocols = vec![name.to_vec()];
+    Arc::new(config)
 }

@@ -32,7 +32,7 @@ pub const POSTGRESQL_ALPN: &[u8] = b"postgresql";
 /// What a backend connection needs to speak TLS; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
-    /// Shared by every connection dialled under it.
+    /// Shared by every connection dialled under it, but for the sessions to resume: see [`Self::dialling_config`].
     pub config: Arc<ClientConfig>,
     /// How much of the backend's certificate the configuration checks.
     pub verification: BackendVerification,
@@ -44,6 +44,8 @@ pub struct ClientTls {
     policy_hash: PolicyHash,
     /// Part of the verifier, too.
     judge: Option<SharedJudge>,
+    /// Told by the verifier what sessions rest on; none where `config` keeps its own.
+    sessions: Option<Arc<BackendSessions>>,
 }
 
 /// So many certificates of one backend are told apart; beyond it none is new.
@@ -65,6 +67,25 @@ impl ClientTls {
         host: BackendHost<'_>,
     ) -> Result<ServerName<'static>, TlsConfigError> {
         server_name(self.verification, host)
+    }
+
+    /// What the next connection is to be dialled with: the configuration, with the sessions that may be resumed now.
+    #[must_use]
+    pub fn dialling_config(&self) -> Arc<ClientConfig> {
+        match &self.sessions {
+            Some(sessions) => sessions.config(&self.config),
+            None => Arc::clone(&self.config),
+        }
+    }
+
+    /// The same under a configuration that minds the resumption of its sessions itself.
+    #[must_use]
+    pub fn with_config(self, config: ClientConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+            sessions: None,
+            ..self
+        }
     }
 
     /// Whether both are one configuration: [`resume_client_config`] found nothing changed.
@@ -279,11 +300,11 @@ fn finish(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<ClientTls, TlsConfigError> {
     let policy_hash = policy_hash(options, policy, identity, &trust);
-    let sessions = BackendSessions::with_clock(Arc::clone(&clock));
-    let sessions = Arc::new(sessions.judged_by(options.backend_judge.clone()));
+    let judge = options.backend_judge.clone();
+    let sessions = Arc::new(BackendSessions::new(Arc::clone(&clock), judge.clone()));
     let provider = Arc::clone(&policy.provider);
-    let verifier = BackendVerifier::new(trust, provider, Arc::clone(&sessions))
-        .judged_by(options.backend_judge.clone());
+    let verifier =
+        BackendVerifier::new(trust, provider, Arc::clone(&sessions)).judged_by(judge.clone());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&policy.provider))
         .with_protocol_versions(&policy.versions)
         .map_err(|source| TlsConfigError::Refused {
@@ -300,7 +321,7 @@ fn finish(
     };
     config.alpn_protocols = vec![POSTGRESQL_ALPN.to_vec()];
     config.enable_sni = options.send_server_name;
-    config.resumption = Resumption::store(sessions);
+    config.resumption = Resumption::disabled();
     config.time_provider = clock;
     // It could be replayed, and a StartupMessage is not worth that.
     config.enable_early_data = false;
@@ -313,7 +334,8 @@ fn finish(
         leaf_info: identity.map(|identity| identity.leaf.clone()),
         common_name_leaves: Arc::default(),
         policy_hash,
-        judge: options.backend_judge.clone(),
+        judge,
+        sessions: Some(sessions),
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CommonState, Error, ServerConfig};
 
-use crate::alpn_chooser::{AlpnChooser, config_for};
+use crate::alpn_chooser::{AlpnChooser, config_for, without_protocols};
 use crate::buffer::Buffer;
 use crate::client_hello_reader::{ClientHelloParser, ClientHelloProgress};
 use crate::ops::{Driven, TlsConnectionOps, Write};
@@ -76,8 +76,12 @@ impl TlsConnectionOps for ClientFacing {
                         self.connection = UnbufferedServerConnection::new(config)?;
                     }
                 }
-                // The connection finds that again, and has the alert.
-                ClientHelloProgress::Invalid => {}
+                // The connection finds that again, and has the alert. What it takes all the same, as its limit is another one
+                // than the parser's, was not shown to the chooser: it gets no protocol.
+                ClientHelloProgress::Invalid => {
+                    let config = without_protocols(&undecided.config);
+                    self.connection = UnbufferedServerConnection::new(config)?;
+                }
             }
             self.undecided = None;
         }

@@ -33,6 +33,6 @@ pub fn dial<S: Transport>(
 ) -> Result<TlsStream<BackendFacing, S>, Error> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|error| Error::General(format!("\"{host}\" is no server name: {error}")))?;
-    let connection = UnbufferedClientConnection::new(tls.config.clone(), name)?;
+    let connection = UnbufferedClientConnection::new(tls.dialling_config(), name)?;
     Ok(TlsStream::new(connection, Vec::new(), socket))
 }

@@ -118,7 +118,7 @@ pub(crate) async fn log_in(
     None
 }
 
-/// Sends the `S` that an SSLRequest is owed: one byte, the first on its socket, which the kernel takes in any case.
+/// Sends the `S` that an SSLRequest is owed: one byte into a socket that nothing waits in, so that the kernel takes it.
 fn agree(socket: io::Result<Socket>, encryption: ClientEncryption) -> io::Result<Socket> {
     let socket = socket?;
     if encryption == ClientEncryption::Negotiated {

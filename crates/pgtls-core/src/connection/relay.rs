@@ -99,6 +99,7 @@ impl<'s> Relay<'s> {
         let packet = if is_sent { &[] } else { packet };
         let tls = &mut self.scratch.borrow_mut().tls;
         self.journal.add_bytes_in(bytes.len());
+        self.state.client_sent(behind);
         let behind = watch.client_sent(behind)?;
         let sent = self.backend.send(packet, tls);
         if let Err(error) = sent.and_then(|()| self.backend.send(behind, tls)) {

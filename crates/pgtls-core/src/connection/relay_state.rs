@@ -73,9 +73,11 @@ impl RelayState {
         }
     }
 
-    /// Notes whether the client has taken its leave with the last of these bytes.
+    /// Notes whether the client has taken its leave with the last of these bytes; not if the backend has left it before.
     pub(crate) fn client_sent(&mut self, bytes: &[u8]) {
-        self.has_terminated = bytes.ends_with(&TERMINATE);
+        if self.first_end.is_none() {
+            self.has_terminated = bytes.ends_with(&TERMINATE);
+        }
     }
 
     pub(crate) fn client_ended(&mut self) {
@@ -154,6 +156,15 @@ mod tests {
         state.client_sent(b"Q\0\0\0\x05\0X\0\0\0\x04");
         state.backend_ended();
         assert_eq!(state.who_left(), FirstEnd::Client);
+    }
+
+    #[test]
+    fn a_client_that_terminates_once_the_server_has_left_comes_too_late() {
+        let mut state = RelayState::new();
+        state.backend_ended();
+        state.client_sent(b"X\0\0\0\x04");
+        state.client_ended();
+        assert_eq!(state.who_left(), FirstEnd::Backend);
     }
 
     #[test]

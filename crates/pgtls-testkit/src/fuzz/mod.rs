@@ -105,6 +105,7 @@ impl<'a> Fuzz<'a> {
             for _ in 0..REPETITIONS {
                 self.attempt(&input, &mut target, &mut Tally::default());
             }
+            let _ = writeln!(io::stdout(), "fuzz {}: 1 inputs", self.target);
             return;
         }
         let seed = variable(SEED).map_or_else(seed_of_now, |seed| seed.parse().expect("a seed"));

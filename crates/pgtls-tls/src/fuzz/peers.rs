@@ -127,7 +127,7 @@ impl Stage {
     }
 
     pub(super) fn dial(&self) -> SharedSession<BackendFacing> {
-        let config = Arc::clone(&self.backend.config);
+        let config = self.backend.dialling_config();
         let name = ServerName::try_from("localhost").unwrap();
         let connection = UnbufferedClientConnection::new(config, name).unwrap();
         SharedSession::new(connection, Vec::new())

@@ -3,10 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use pgtls_tls::alpn_chooser::AlpnChooser;
+use pgtls_tls::buffer::Buffer;
 use pgtls_tls::client_config::{BackendHost, ClientTls, build_client_config};
+use pgtls_tls::client_facing::ClientFacing;
 use pgtls_tls::client_hello_reader::ClientHelloInfo;
+use pgtls_tls::ops::{TlsConnectionOps as _, Write};
 use pgtls_tls::options::{BackendTlsOptions, BackendVerification, ListenerTlsOptions, TlsVersion};
 use pgtls_tls::server_config::{ServerTls, build_server_config};
+use rustls::ClientConnection;
 use rustls::HandshakeKind::{Full, Resumed};
 
 use crate::resumption_support::{VERSIONS, resuming};
@@ -150,4 +154,50 @@ fn what_is_no_client_hello_fails_as_without_a_chooser() {
     let (error, alert) = crate::unbuffered::answer_to(&setting.server, b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!(alert.as_deref(), Some("decode_error"));
     assert!(matches!(error, rustls::Error::InvalidMessage(_)), "{error}");
+}
+
+/// What of a ClientHello is not shown to the chooser, for it is spread over more bytes than are looked at, is not accepted either.
+#[test]
+fn nobody_gets_past_the_chooser_by_the_length_of_a_client_hello() {
+    let setting = Setting::new(&["postgresql"]);
+    let filler = |number: usize| format!("{number:0>250}");
+    let fillers: Vec<String> = (0..60).map(filler).collect();
+    let mut offered = vec!["postgresql"];
+    offered.extend(fillers.iter().map(String::as_str));
+    let client = setting.client(TlsVersion::Tls13, &offered);
+    for record_bytes in [1, 7, 100] {
+        let hello = in_records_of(record_bytes, &client_hello(&client, "no.example"));
+        let mut server = ClientFacing::of(&setting.server).unwrap();
+        let (mut plaintext, mut outgoing) = (Buffer::default(), Buffer::default());
+        let mut incoming = hello.clone();
+        let driven = server.drive(&mut incoming, Write::Nothing, &mut plaintext, &mut outgoing);
+        assert!(driven.is_err(), "{} bytes on the wire", hello.len());
+    }
+}
+
+fn client_hello(client: &ClientTls, host: &str) -> Vec<u8> {
+    let name = client.server_name(BackendHost::Tcp(host)).unwrap();
+    let mut connection = ClientConnection::new(client.dialling_config(), name).unwrap();
+    let mut hello = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut hello).unwrap();
+    }
+    hello
+}
+
+/// The same handshake messages in records of so many bytes.
+fn in_records_of(record_bytes: usize, records: &[u8]) -> Vec<u8> {
+    let (mut payload, mut rest) = (Vec::new(), records);
+    while let Some((header, behind)) = rest.split_at_checked(5) {
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        payload.extend_from_slice(&behind[..length]);
+        rest = &behind[length..];
+    }
+    let mut cut = Vec::new();
+    for part in payload.chunks(record_bytes) {
+        cut.extend([22, 3, 1]);
+        cut.extend(u16::try_from(part.len()).unwrap().to_be_bytes());
+        cut.extend(part);
+    }
+    cut
 }

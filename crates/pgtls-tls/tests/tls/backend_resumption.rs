@@ -174,7 +174,7 @@ fn a_ticket_is_used_once() {
     // Both hellos are made before either handshake gives another ticket.
     let hello = |client: &ClientTls| {
         let name = client.server_name(BackendHost::Tcp("db.example")).unwrap();
-        ClientConnection::new(Arc::clone(&client.config), name).unwrap()
+        ClientConnection::new(client.dialling_config(), name).unwrap()
     };
     let kinds = [hello(&client), hello(&client)].map(|connection| {
         let accepted = ServerConnection::new(Arc::clone(&server.config)).unwrap();

@@ -19,6 +19,7 @@ mod configuration_errors;
 mod encrypted_keys;
 mod hosts;
 mod identities;
+mod late_tickets;
 mod listener_resumption;
 mod observer;
 mod old_clients;

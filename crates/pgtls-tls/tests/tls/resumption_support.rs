@@ -81,9 +81,7 @@ pub(crate) fn careless(client: &ClientTls, means: Means) -> ClientTls {
     };
     let store = Resumption::store(Arc::<Careless>::default());
     config.resumption = store.tls12_resumption(tls12);
-    let mut careless = client.clone();
-    careless.config = Arc::new(config);
-    careless
+    client.clone().with_config(config)
 }
 
 /// Keeps the newest session of all.

@@ -164,7 +164,7 @@ impl Server {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         let client = build_client_config(&self.pki.backend(verification)).unwrap();
         let name = "db.example".try_into().unwrap();
-        let client = rustls::ClientConnection::new(Arc::clone(&client.config), name).unwrap();
+        let client = rustls::ClientConnection::new(client.dialling_config(), name).unwrap();
         match drive(client, ServerConnection::new(Arc::new(config)).unwrap()) {
             Ok(_) => ("accepted", None),
             Err(failed) => failed.client_labels(),

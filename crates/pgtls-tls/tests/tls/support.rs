@@ -249,7 +249,7 @@ pub(crate) fn handshake(
     host: &str,
 ) -> Result<Established, Failed> {
     let name = client.server_name(BackendHost::Tcp(host)).unwrap();
-    let client = ClientConnection::new(Arc::clone(&client.config), name).unwrap();
+    let client = ClientConnection::new(client.dialling_config(), name).unwrap();
     let server = ServerConnection::new(Arc::clone(&server.config)).unwrap();
     drive(client, server)
 }

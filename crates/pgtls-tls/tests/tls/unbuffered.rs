@@ -1,7 +1,5 @@
 //! Handshakes in memory with pgtls' own server connection, as [`pgtls_tls::endpoint::accept`] makes it.
 
-use std::sync::Arc;
-
 use pgtls_tls::alert::alert_name;
 use pgtls_tls::buffer::Buffer;
 use pgtls_tls::client_config::ClientTls;
@@ -63,7 +61,7 @@ pub(crate) fn converse(
     piece: usize,
 ) -> Ends {
     let mut server = Server::of(server);
-    let mut client = ClientConnection::new(Arc::clone(&client.config), name).unwrap();
+    let mut client = ClientConnection::new(client.dialling_config(), name).unwrap();
     loop {
         let mut to_server = Vec::new();
         while client.wants_write() {
