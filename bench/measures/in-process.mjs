@@ -9,6 +9,7 @@ import * as stream from 'node:stream';
 import { createSecureContext, connect as secure, TLSSocket } from 'node:tls';
 import { loadBenchAddon } from '../lib/bench-addon.mjs';
 import { Lacking } from '../lib/lacking.mjs';
+import { measureHandOff } from './hand-off.mjs';
 
 const RECORD_BYTES = [64, 1024, 16_384];
 /** Of one operation that is timed, so that what the package does between two doesn't count. */
@@ -25,6 +26,7 @@ export const IN_PROCESS_FIGURES = {
   handshakesPerSecond: 'handshakes/s',
   nanosPerOperation: 'ns/operation',
   microsAboveBare: 'µs above bare Node',
+  threadMicros: 'µs of the JavaScript thread',
 };
 
 /** @typedef {import('../lib/rounds.mjs').Book} Book */
@@ -34,11 +36,12 @@ export const IN_PROCESS_FIGURES = {
 /** @param {Stage} stage @param {Book} book */
 export async function measureInProcess(stage, book) {
   const { progress, failures } = book;
-  progress.expect(3);
+  progress.expect(4);
   const parts = {
     'openssl speed': () => opensslSpeed(book),
     'node:tls': () => nodeTls(stage, book),
     pgtls: () => rustls(book),
+    'hand-off': () => measureHandOff(stage, book),
   };
   for (const [name, part] of Object.entries(parts)) {
     progress.step(`in process: ${name}`);
