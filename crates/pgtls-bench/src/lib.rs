@@ -1,7 +1,7 @@
 //! The bench addon, unpublished: lets the `benchmark` package drive the data plane's own code inside Node.
 //!
 //! Says in `addon` what bench/lib/bench-addon.mjs expects; `pair` has sessions whose wire is memory, `records`, `writers` and
-//! `handoffs` what is done with them. May import every crate; imported by none.
+//! `handoffs` what is done with them. May import every crate; imported by none. The program `pgtls-instructions` shares `pair` and `plane`.
 
 #![allow(
     unreachable_pub,
@@ -12,5 +12,6 @@
 mod addon;
 mod handoffs;
 mod pair;
+mod plane;
 mod records;
 mod writers;

@@ -22,7 +22,8 @@ use pgtls_tls::server_config::{ServerTls, build_server_config};
 use pgtls_tls::session::SessionError;
 use pgtls_tls::stream::{TlsScratch, TlsStream, Transport, TrySend};
 
-const HOST: &str = "db.example";
+/// Whom certificates are for.
+pub(crate) const HOST: &str = "db.example";
 
 /// More flights than a handshake has, tickets included.
 const MAX_TURNS: usize = 8;
@@ -84,6 +85,15 @@ pub(crate) fn with_listener_options<T>(
     })
 }
 
+/// The dialling end: it verifies nobody.
+pub(crate) fn backend_tls() -> Result<ClientTls, BenchError> {
+    Ok(build_client_config(&BackendTlsOptions {
+        verification: BackendVerification::None,
+        send_server_name: true,
+        ..BackendTlsOptions::default()
+    })?)
+}
+
 /// Both configurations of a kind of handshake.
 pub(crate) struct Ends {
     kind: Kind,
@@ -94,15 +104,10 @@ pub(crate) struct Ends {
 impl Ends {
     pub(crate) fn new(kind: Kind) -> Result<Self, BenchError> {
         let listener = with_listener_options(kind, |options| Ok(build_server_config(&options)?))?;
-        let backend = build_client_config(&BackendTlsOptions {
-            verification: BackendVerification::None,
-            send_server_name: true,
-            ..BackendTlsOptions::default()
-        })?;
         let ends = Self {
             kind,
             listener,
-            backend,
+            backend: backend_tls()?,
         };
         // The first one brings the ticket that the next one resumes by.
         let mut scratch = TlsScratch::default();
