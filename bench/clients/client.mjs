@@ -11,11 +11,12 @@
  * | `copy-in`     | bytes                           | bytes, millis                                                 |
  * | `connections` | seconds, atOnce, isResumed, warmUp | connections, resumed, millis                                  |
  * | `handshake`   |                                 | protocol, cipher, group, resumes (of one connection)          |
+ * | `ssl-requests` | count, atOnce, isHeld          | {}; connections that end behind the `S`, when isHeld with stdin |
  */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { int16, int32, message, query, Session, SYNC, text } from './wire.mjs';
+import { askForTls, int16, int32, message, query, Session, SYNC, text } from './wire.mjs';
 
 const ROW_BYTES = 1000;
 const ROWS_AT_ONCE = 64;
@@ -50,6 +51,7 @@ const WORK = {
   'copy-in': copyIn,
   connections,
   handshake,
+  'ssl-requests': sslRequests,
 };
 
 async function queries() {
@@ -199,6 +201,27 @@ async function handshake() {
   return { ...found, resumes };
 }
 
+/** Asks for TLS and says no more. */
+async function sslRequests() {
+  let left = options['count'];
+  /** @type {import('node:net').Socket[]} */
+  const held = [];
+  const player = async () => {
+    while (left > 0) {
+      left -= 1;
+      const socket = await askForTls(target.port);
+      if (options['isHeld']) {
+        held.push(socket);
+      } else {
+        socket.destroy();
+      }
+    }
+  };
+  await go();
+  await Promise.all(Array.from({ length: options['atOnce'] }, player));
+  return {};
+}
+
 /** @param {Session} session */
 function isReused({ socket }) {
   return target.tls && /** @type {import('node:tls').TLSSocket} */ (socket).isSessionReused();
@@ -209,4 +232,7 @@ if (work === undefined) {
   throw new Error(`no such work: ${options['do']}`);
 }
 say({ done: await work() });
+if (options['isHeld']) {
+  await once(process.stdin, 'end');
+}
 process.exit(0);

@@ -172,6 +172,23 @@ export class Session {
   }
 }
 
+/** Connects and sends an SSLRequest; the socket once `S` has come. @param {number} port @returns {Promise<Socket>} */
+export function askForTls(port) {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('the connection ended before TLS')));
+    socket.once('connect', () => socket.write(SSL_REQUEST));
+    socket.once('data', (answer) => {
+      if (answer.toString('latin1') === 'S') {
+        resolve(socket);
+      } else {
+        reject(new Error(`no TLS: ${answer.toString('latin1')}`));
+      }
+    });
+  });
+}
+
 /** Connects, with TLS where the target wants it. @param {Target} target @param {Resumption} resumption @returns {Promise<Socket>} */
 function reach({ port, tls }, { session, onSession }) {
   return new Promise((resolve, reject) => {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { cpuMillisBetween, readCpu } from './cpu.mjs';
+import { cpuMillisBetween, mainThreadMillisBetween, readCpu } from './cpu.mjs';
 import { DATABASE, USER } from './stage.mjs';
 
 const CLIENT = fileURLToPath(new URL('../clients/client.mjs', import.meta.url));
@@ -12,9 +12,10 @@ const PATIENCE_MILLIS = 120_000;
 /** @typedef {import('./pinning.mjs').Place} Place */
 
 /**
- * Does one piece of work against a contestant. `cpuMillis` is what the proxy took meanwhile, null without proxy.
+ * Does one piece of work against a contestant. `cpuMillis` is what the proxy took meanwhile, `mainThreadMillis` its first thread alone;
+ * null without proxy.
  * @param {Running} running @param {Place} place @param {Record<string, unknown> & { do: string }} work
- * @returns {Promise<{ answer: any, cpuMillis: number | null }>}
+ * @returns {Promise<{ answer: any, cpuMillis: number | null, mainThreadMillis: number | null }>}
  */
 export async function runClient(running, place, work) {
   const options = {
@@ -38,9 +39,13 @@ export async function runClient(running, place, work) {
     for await (const line of createInterface({ input: child.stdout })) {
       const { done } = JSON.parse(line);
       if (done !== undefined) {
-        const cpuMillis =
-          pid === null || before === null ? null : cpuMillisBetween(before, readCpu(pid));
-        return { answer: done, cpuMillis };
+        if (pid === null || before === null) {
+          return { answer: done, cpuMillis: null, mainThreadMillis: null };
+        }
+        const after = readCpu(pid);
+        const cpuMillis = cpuMillisBetween(before, after);
+        const mainThreadMillis = mainThreadMillisBetween(pid, before, after);
+        return { answer: done, cpuMillis, mainThreadMillis };
       }
       before = pid === null ? null : readCpu(pid);
       child.stdin.write('go\n');

@@ -38,6 +38,12 @@ export function cpuMillisBetween(before, after) {
   return coarse - fine > 2 * TICK_MILLIS ? coarse : fine;
 }
 
+/** CPU milliseconds of a process's first thread, which is Node's JavaScript thread; null where the kernel doesn't tell. @param {number} pid @param {CpuReading} before @param {CpuReading} after */
+export function mainThreadMillisBetween(pid, before, after) {
+  const [start, end] = [before, after].map(({ threads }) => threads.get(String(pid)));
+  return start === undefined || end === undefined ? null : (end - start) / 1e6;
+}
+
 /** utime + stime of a line of /proc/<pid>/stat; the command in parentheses may contain anything. @param {string} stat */
 export function processMillis(stat) {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -46,7 +46,7 @@ export function configText(certificate, routes, top = {}) {
 }
 
 /** The options of Node.js in the program's `#!` line. @param {string} program @returns {string[]} */
-function nodeOptions(program) {
+export function nodeOptions(program) {
   const [first = ''] = readFileSync(program, 'utf8').split('\n', 1);
   return first.split(' ').filter((word) => word.startsWith('--'));
 }

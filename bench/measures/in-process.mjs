@@ -8,6 +8,8 @@ import { readFileSync } from 'node:fs';
 import * as stream from 'node:stream';
 import { createSecureContext, connect as secure, TLSSocket } from 'node:tls';
 import { loadBenchAddon } from '../lib/bench-addon.mjs';
+import { Lacking } from '../lib/lacking.mjs';
+import { measureHandOff } from './hand-off.mjs';
 
 const RECORD_BYTES = [64, 1024, 16_384];
 /** Of one operation that is timed, so that what the package does between two doesn't count. */
@@ -16,13 +18,15 @@ const HANDSHAKES = 10;
 const WRITERS = [1, 2, 3];
 /** One for all clients: making it anew costs more than the handshake. */
 const CLIENT = createSecureContext();
-const SHARED_WRITES = 10_000;
+const SHARED_WRITES = 100_000;
+const HANDOFFS = 640;
 
 export const IN_PROCESS_FIGURES = {
   gigabytesPerSecond: 'GB/s',
   handshakesPerSecond: 'handshakes/s',
   nanosPerOperation: 'ns/operation',
   microsAboveBare: 'µs above bare Node',
+  threadMicros: 'µs of the JavaScript thread',
 };
 
 /** @typedef {import('../lib/rounds.mjs').Book} Book */
@@ -32,11 +36,12 @@ export const IN_PROCESS_FIGURES = {
 /** @param {Stage} stage @param {Book} book */
 export async function measureInProcess(stage, book) {
   const { progress, failures } = book;
-  progress.expect(3);
+  progress.expect(4);
   const parts = {
     'openssl speed': () => opensslSpeed(book),
     'node:tls': () => nodeTls(stage, book),
     pgtls: () => rustls(book),
+    'hand-off': () => measureHandOff(stage, book),
   };
   for (const [name, part] of Object.entries(parts)) {
     progress.step(`in process: ${name}`);
@@ -117,32 +122,19 @@ async function nodeTls(stage, { results, size }) {
 }
 
 /** @param {Book} book */
-async function rustls({ results, size }) {
-  const addon = await loadBenchAddon();
+async function rustls({ results, size, progress }) {
   const rate = await rateBy(size.seconds);
-  if (addon === null || rate === null) {
-    const what =
-      addon === null
-        ? 'the bench addon has not been built'
-        : 'the package "benchmark" is not installed';
-    results.lacks(cell('records', 'pgtls'), what);
+  if (rate === null) {
+    results.lacks(cell('records', 'pgtls'), 'the package "benchmark" is not installed');
+    return;
+  }
+  progress.note('building the bench addon, unless it is up to date …');
+  const addon = addonOrLack(results);
+  if (addon === null) {
     return;
   }
   for (const bytes of RECORD_BYTES) {
-    const count = BATCH_BYTES / bytes;
-    const encrypt = await rate(() => addon.encryptRecords(bytes, count));
-    const decrypt = await rate(() => addon.decryptRecords(bytes, count));
-    const perSecond = 1 / (1 / encrypt + 1 / decrypt);
-    const figures = (/** @type {number} */ value) => ({
-      gigabytesPerSecond: (value * BATCH_BYTES) / 1e9,
-    });
-    results.add(cell(`encrypt, ${bytes} bytes`, 'pgtls'), 1, figures(encrypt));
-    results.add(cell(`decrypt, ${bytes} bytes`, 'pgtls'), 1, figures(decrypt));
-    results.add(
-      cell(`encrypt and decrypt, writes of ${bytes} bytes`, 'pgtls'),
-      1,
-      figures(perSecond),
-    );
+    await measureRecords(addon, rate, bytes, results);
   }
   for (const kind of /** @type {const} */ (['ecdsa', 'rsa', 'resumed'])) {
     const perSecond = await rate(() => addon.handshakes(kind, HANDSHAKES));
@@ -153,6 +145,46 @@ async function rustls({ results, size }) {
     const perSecond = await rate(() => addon.sharedWrites(writers, SHARED_WRITES));
     const figures = { nanosPerOperation: 1e9 / perSecond / SHARED_WRITES };
     results.add(cell(`shared session, ${writers} writers`, 'pgtls'), 1, figures);
+  }
+  const perSecond = await rate(() => addon.handoffs(HANDOFFS));
+  const figures = { nanosPerOperation: 1e9 / perSecond / HANDOFFS };
+  results.add(cell('adopt, as far as the worker', 'pgtls'), 1, figures);
+}
+
+/** The addon; null when it can't be had here, which is noted. @param {import('../lib/results.mjs').Results} results */
+function addonOrLack(results) {
+  try {
+    return loadBenchAddon();
+  } catch (error) {
+    if (error instanceof Lacking) {
+      results.lacks(cell('records', 'pgtls'), error.message);
+      return null;
+    }
+    throw error;
+  }
+}
+
+/**
+ * Decrypting keeps its own time: the package's would have the peer's encrypting in it.
+ * @param {import('../lib/bench-addon.mjs').BenchAddon} addon @param {Rate} rate @param {number} bytes @param {import('../lib/results.mjs').Results} results
+ */
+async function measureRecords(addon, rate, bytes, results) {
+  const count = BATCH_BYTES / bytes;
+  const encrypt = await rate(() => addon.encryptRecords(bytes, count));
+  const spent = { nanos: 0, batches: 0 };
+  await rate(() => {
+    spent.nanos += addon.decryptRecords(bytes, count);
+    spent.batches += 1;
+  });
+  const decrypt = (1e9 * spent.batches) / spent.nanos;
+  const rates = {
+    [`encrypt, ${bytes} bytes`]: encrypt,
+    [`decrypt, ${bytes} bytes`]: decrypt,
+    [`encrypt and decrypt, writes of ${bytes} bytes`]: 1 / (1 / encrypt + 1 / decrypt),
+  };
+  for (const [variant, perSecond] of Object.entries(rates)) {
+    const gigabytesPerSecond = (perSecond * BATCH_BYTES) / 1e9;
+    results.add(cell(variant, 'pgtls'), 1, { gigabytesPerSecond });
   }
 }
 

@@ -41,9 +41,10 @@ export function buildTypeScript({ quiet }) {
   return code;
 }
 
-/** Everything the addon is made of: no test sources, no test kit, nothing that the build itself writes. */
+/** Everything the addon is made of: no test sources, no test kit, no bench addon, nothing that the build itself writes. */
 function addonInputs() {
-  const notInputs = /^crates\/(pgtls-testkit|pgtls-napi\/binding)$|^crates\/[^/]+\/tests$/;
+  const notInputs =
+    /^crates\/(pgtls-testkit|pgtls-bench|pgtls-napi\/binding)$|^crates\/[^/]+\/tests$/;
   return filesBelow(
     ['Cargo.toml', 'Cargo.lock', 'rust-toolchain.toml', '.cargo', 'crates'],
     (path) => !notInputs.test(path),

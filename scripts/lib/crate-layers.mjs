@@ -4,13 +4,14 @@ import { capture } from './run.mjs';
 /** @typedef {{ name: string, kind: string | null }} Dependency */
 /** @typedef {{ name: string, dependencies: Dependency[] }} Crate */
 
-/** Which of our crates each may depend on, directly; the test kit only for tests. @type {Record<string, string[]>} */
+/** Which of our crates each may depend on, directly; the test kit only for tests and benchmarks. @type {Record<string, string[]>} */
 const MAY_USE = {
   'pgtls-napi': ['pgtls-core', 'pgtls-tls', 'pgtls-wire'],
   'pgtls-core': ['pgtls-tls', 'pgtls-wire'],
   'pgtls-tls': [],
   'pgtls-wire': [],
   'pgtls-testkit': ['pgtls-tls', 'pgtls-wire'],
+  'pgtls-bench': ['pgtls-core', 'pgtls-tls', 'pgtls-wire', 'pgtls-testkit'],
 };
 
 const TEST_KIT = 'pgtls-testkit';
