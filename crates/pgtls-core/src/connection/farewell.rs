@@ -51,7 +51,9 @@ impl Farewell {
             Self::Drained => Notice {
                 sqlstate: SqlState::AdminShutdown,
                 text: "terminating connection due to administrator command",
-                hint: Some("The proxy is shutting down; connect again."),
+                hint: Some(
+                    "The proxy is shutting down; connect again. The server may still complete a statement that was running.",
+                ),
             },
             Self::LoginOverdue => Notice {
                 sqlstate: SqlState::QueryCanceled,
