@@ -83,7 +83,8 @@ impl BackendSessions {
         } = &mut *current;
         let config = known.get_or_insert_with(|| {
             let mut config = config.clone();
-            config.resumption = Resumption::store(Arc::clone(generation) as Arc<_>);
+            let store: Arc<Generation> = Arc::clone(generation);
+            config.resumption = Resumption::store(store);
             Arc::new(config)
         });
         Arc::clone(config)
