@@ -2,9 +2,11 @@
  * What warm_connections make of a login: PostgreSQL with TLS alone, behind pgtls, and behind pgtls with warm connections, in turn.
  * Method: bench/README.md.
  *
- * `node bench/warm.mjs [--logins 300] [--warm 8]`
+ * `node bench/warm.mjs [--logins 300] [--warm 8] [--pause 0] [--distance 0]`: milliseconds between two logins, and on the way to
+ * PostgreSQL and back each, for clients and pgtls alike
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
@@ -25,6 +27,8 @@ const { values: options } = parseArgs({
   options: {
     logins: { type: 'string', default: '300' },
     warm: { type: 'string', default: '8' },
+    pause: { type: 'string', default: '0' },
+    distance: { type: 'string', default: '0' },
   },
 });
 const logins = Number(options.logins);
@@ -66,9 +70,11 @@ async function measure() {
   const postmaster = Number(
     readFileSync(join(cluster.dataDirectory, 'postmaster.pid'), 'utf8').split('\n', 1)[0],
   );
-  const targets = [{ name: 'PostgreSQL alone', port: cluster.port, pid: 0 }];
+  const distance = Number(options.distance);
+  const postgresPort = distance === 0 ? cluster.port : await distant(cluster.port, distance);
+  const targets = [{ name: 'PostgreSQL alone', port: postgresPort, pid: 0 }];
   for (const warm of [0, Number(options.warm)]) {
-    const proxy = await PgtlsProcess.start(directory, configText(files, cluster.port, warm));
+    const proxy = await PgtlsProcess.start(directory, configText(files, postgresPort, warm));
     cleanUp.push(() => proxy.stop());
     const port = Number(proxy.address().split(':').at(-1));
     targets.push({ name: warm === 0 ? 'pgtls' : `pgtls, ${warm} warm`, port, pid: proxy.pid });
@@ -84,6 +90,25 @@ async function measure() {
   for (const one of series) {
     console.log(one.summary);
   }
+}
+
+/** A port that leads to `port`, and holds everything up for so long on the way, there and back. @param {number} port @param {number} millis */
+async function distant(port, millis) {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
+    const far = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ]) {
+      from?.on('data', (bytes) => setTimeout(() => to?.write(bytes), millis));
+      from?.on('end', () => setTimeout(() => to?.end(), millis));
+      from?.on('error', () => to?.destroy());
+    }
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(null)));
+  cleanUp.push(async () => server.close());
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : Number.NaN;
 }
 
 /** The logins at one address, and what they cost. */
@@ -116,6 +141,7 @@ class Series {
     const pgtlsBefore = pid === 0 ? 0 : cpuMillis(pid, false);
     for (let left = count; left > 0; left -= 1) {
       this.#times.push(await login(port, this.#ca));
+      await pause(Number(options.pause));
     }
     await pause(50);
     this.#postgresMillis += cpuMillis(this.#postmaster, true) - postgresBefore;
