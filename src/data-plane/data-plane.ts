@@ -60,6 +60,8 @@ export interface DataPlane {
   reload(routes: RouteOptions[]): Promise<void>;
   /** As {@link inspectOptions}, after what is being read already. */
   inspect(options: DataPlaneOptions): Promise<Inspection>;
+  /** Reads what the socket behind `fd` has received by now: how many bytes, 0 for none yet, -1 when it has failed. */
+  receiveAtOnce(fd: number, into: Buffer): number;
   /** Duplicates `fd` before it returns; the caller keeps and closes its own. */
   adopt(fd: number, handoff: Handoff): void;
   /** False when the connection that asked does not wait any more. */
@@ -88,7 +90,7 @@ export async function startDataPlane(
 ): Promise<DataPlane> {
   const binding = loadBinding();
   try {
-    return new ConvertingDataPlane(await binding.DataPlane.start(options, onEvent));
+    return new ConvertingDataPlane(binding, await binding.DataPlane.start(options, onEvent));
   } catch (cause) {
     const error = toPgtlsError(cause);
     throw error.code === 'PGTLS_TLS_CONFIG_INVALID' ? await withAllProblems(error, options) : error;
@@ -127,9 +129,11 @@ export function loadBinding(path: string = BINDING_PATH): typeof Native {
 
 /** Delegates; turns what the native side throws into PgtlsError. */
 class ConvertingDataPlane implements DataPlane {
+  readonly #binding: typeof Native;
   readonly #native: Native.DataPlane;
 
-  constructor(native: Native.DataPlane) {
+  constructor(binding: typeof Native, native: Native.DataPlane) {
+    this.#binding = binding;
     this.#native = native;
   }
 
@@ -139,6 +143,10 @@ class ConvertingDataPlane implements DataPlane {
 
   inspect(options: DataPlaneOptions): Promise<Inspection> {
     return settling(() => this.#native.inspect(options));
+  }
+
+  receiveAtOnce(fd: number, into: Buffer): number {
+    return this.#binding.receiveAtOnce(fd, into);
   }
 
   adopt(fd: number, handoff: Handoff): void {

@@ -18,7 +18,7 @@ import type {
 } from '../negotiation/state.ts';
 import type { SocketAddresses } from './address.ts';
 import type { DeadlineQueue } from './deadline-queue.ts';
-import { type Adopt, handOff } from './handoff.ts';
+import { type Adopt, handOff, type Receive, receivedAtOnce } from './handoff.ts';
 
 /** What is known of a connection from its accept on. */
 export interface ConnectionInfo {
@@ -53,6 +53,7 @@ export interface ConnectionEnd {
 export interface ConnectionContext {
   readonly policy: NegotiationPolicy;
   readonly adopt: Adopt;
+  readonly receive: Receive;
   /** client_login_timeout. */
   readonly loginDeadlines: DeadlineQueue;
   /** How long a refused client may take to read why. */
@@ -96,9 +97,14 @@ export class Connection implements NegotiationPort {
     context.loginDeadlines.add(this);
   }
 
-  /** Begins to read. */
+  /** Begins to read. Most connections end here, handed over with what they had sent by now. */
   start(): void {
     const socket = this.#socket;
+    this.#guard(() => this.#lookAtOnce());
+    if (socket.destroyed) {
+      this.#onClose();
+      return;
+    }
     socket.on('readable', () => this.#guard(() => this.#onReadable()));
     socket.on('end', () => this.#guard(() => this.#onEnd()));
     socket.on('error', () => this.#guard(() => this.#handle({ type: 'socket-failed' })));
@@ -164,6 +170,16 @@ export class Connection implements NegotiationPort {
   /** Of {@link NegotiationPort}. */
   close(): void {
     this.#socket.destroy();
+  }
+
+  #lookAtOnce(): void {
+    const bytes = receivedAtOnce(this.#socket, this.#context.receive);
+    if (bytes === 'failed') {
+      this.#handle({ type: 'socket-failed' });
+    } else if (bytes !== null) {
+      this.#receivedBytes += bytes.length;
+      this.#handle({ type: 'bytes', bytes });
+    }
   }
 
   #onReadable(): void {

@@ -26,6 +26,24 @@ export interface Handoff {
 /** Duplicates `fd` before it returns, or throws a PgtlsError; the caller closes `fd` either way. */
 export type Adopt = (fd: number, handoff: Handoff) => void;
 
+/** Reads what the socket behind `fd` has received by now: how many bytes, 0 for none yet, -1 when it has failed. */
+export type Receive = (fd: number, into: Buffer) => number;
+
+/** The longest first packet a client may send, and then some. */
+const firstLook = Buffer.allocUnsafeSlow(16 * 1024);
+
+/**
+ * What a client has sent already, without waiting for Node to read it: null when there is nothing yet, 'failed' when the socket is
+ * gone. Mostly the whole first packet is there, and Node never has to watch the socket.
+ */
+export function receivedAtOnce(socket: Socket, receive: Receive): Buffer | 'failed' | null {
+  const count = receive(fileDescriptorOf(socket), firstLook);
+  if (count <= 0) {
+    return count === 0 ? null : 'failed';
+  }
+  return Buffer.from(firstLook.subarray(0, count));
+}
+
 /**
  * Hands the socket over and destroys it. When this throws, nobody has taken the connection, and the
  * socket is still the caller's to destroy. `handoff.prefix` is what was read before this call.

@@ -22,7 +22,7 @@ import {
   type ConnectionInfo,
 } from './connection.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
-import type { Adopt } from './handoff.ts';
+import type { Adopt, Receive } from './handoff.ts';
 import { applyPermissions, removeStaleSocket } from './unix-socket.ts';
 
 /** What one listener is told; everything but the address is the same for all of a route. */
@@ -41,6 +41,7 @@ export interface ListenerOptions {
   readonly loginTimeoutMillis: number;
   readonly nextConnectionId: () => number;
   readonly adopt: Adopt;
+  readonly receive: Receive;
   readonly observer: ListenerObserver;
 }
 
@@ -95,6 +96,7 @@ class BoundListener implements Listener {
     this.#context = {
       policy: options.policy,
       adopt: options.adopt,
+      receive: options.receive,
       loginDeadlines: new DeadlineQueue(options.loginTimeoutMillis),
       lingerDeadlines: new DeadlineQueue(LINGER_MILLIS),
       finished: (info, end) => options.observer.finished(info, end),

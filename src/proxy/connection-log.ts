@@ -87,8 +87,10 @@ export class ConnectionLog implements ListenerObserver {
   /** What the data plane tells. */
   dataPlaneEvent(event: Exclude<DataPlaneEvent, QuestionEvent>): void {
     switch (event.type) {
-      case 'connection-closed':
-        this.#closed(event.report);
+      case 'connections-closed':
+        for (const report of event.reports) {
+          this.#closed(report);
+        }
         break;
       case 'tls-established':
         this.#tlsEstablished(event);

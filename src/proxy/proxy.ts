@@ -17,7 +17,7 @@ import {
 import { toDataPlaneOptions } from '../data-plane/options.ts';
 import { PgtlsError } from '../errors.ts';
 import { type AccessList, createAccessList } from '../listener/access.ts';
-import type { Adopt } from '../listener/handoff.ts';
+import type { Adopt, Receive } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
 import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
@@ -70,7 +70,7 @@ export interface ProxyDependencies {
 /** How long the end of the program waits for reports that are under way. */
 const REPORTS_MILLIS = 5_000;
 
-type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnectionId'>;
+type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'receive' | 'observer' | 'nextConnectionId'>;
 
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
 export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
@@ -89,8 +89,8 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
       });
       return;
     }
-    if (event.type === 'connection-closed') {
-      reports.reported();
+    if (event.type === 'connections-closed') {
+      reports.reported(event.reports.length);
     }
     log.dataPlaneEvent(event);
   });
@@ -106,7 +106,8 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
       dataPlane.adopt(fd, handoff);
       reports.adopted();
     };
-    const listeners = await bindAll(plans, adopt, log);
+    const receive: Receive = (fd, into) => dataPlane.receiveAtOnce(fd, into);
+    const listeners = await bindAll(plans, { adopt, receive }, log);
     await certificates.start();
     const parts = { listeners, dataPlane, certificates, reports, log, logger, plans };
     return new RunningProxy(config, parts);
@@ -202,13 +203,13 @@ class RunningProxy implements Proxy {
 
 async function bindAll(
   plans: readonly ListenerPlan[],
-  adopt: Adopt,
+  taking: { adopt: Adopt; receive: Receive },
   observer: ConnectionLog,
 ): Promise<Listener[]> {
   let lastConnectionId = 0;
   const shared = {
     nextConnectionId: () => ++lastConnectionId,
-    adopt,
+    ...taking,
     observer,
   };
   const results = await Promise.allSettled(

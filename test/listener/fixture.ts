@@ -51,6 +51,7 @@ export async function startListener(
     policy: { sslmode: 'prefer', sslnegotiation: 'any' },
     access: createAccessList([], []),
     loginTimeoutMillis: 10_000,
+    receive: () => 0,
     nextConnectionId: () => ++lastId,
     observer: {
       accepted: (info) => recorder.accepted.push(info),

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PgtlsError } from '../../src/errors.ts';
 import { createAccessList } from '../../src/listener/access.ts';
+import type { Receive } from '../../src/listener/handoff.ts';
 import type { Listener, ListenerOptions } from '../../src/listener/listener.ts';
 import {
   CANCEL_REQUEST,
@@ -146,6 +147,57 @@ describe('a connection', () => {
     expect((await client.receive(1 + payload.length)).subarray(1)).toEqual(payload);
     await client.closed;
     expect(recorder.adopted[0]?.handoff.prefix).toBeNull();
+  });
+});
+
+/** Answers the first look at each socket with `bytes`, as if they had come before it. */
+function there(bytes: Buffer): Receive {
+  return (_fd, into) => bytes.copy(into);
+}
+
+describe('a connection that had sent something by its accept', () => {
+  it('is handed off at once, and Node never reads from it', async () => {
+    const { listener, recorder } = await start({ policy: REQUIRE, receive: there(SSL_REQUEST) });
+    const client = open(listener);
+    const { outcome, receivedBytes } = await recorder.end(0);
+    expect(outcome).toMatchObject({ type: 'handed-off', encryption: 'negotiated' });
+    expect(receivedBytes).toBe(SSL_REQUEST.length);
+    expect(recorder.adopted[0]?.handoff.prefix).toBeNull();
+    expect(listener.negotiatingCount).toBe(0);
+    await client.closed;
+  });
+
+  it('is negotiated with as usual when a part of its packet is still to come', async () => {
+    const { listener, recorder } = await start({ receive: there(STARTUP.subarray(0, 3)) });
+    await open(listener).send(STARTUP.subarray(3));
+    await recorder.end(0);
+    expect(recorder.adopted[0]?.handoff.prefix).toEqual(STARTUP);
+  });
+
+  it('gets the N and goes on when that was a GSSENCRequest', async () => {
+    const { listener, recorder } = await start({ receive: there(GSSENC_REQUEST) });
+    const client = open(listener);
+    expect(await client.receive(1)).toEqual(Buffer.from('N'));
+    await client.send(STARTUP);
+    await recorder.end(0);
+    expect(recorder.adopted[0]?.handoff.prefix).toEqual(STARTUP);
+  });
+
+  it('is refused when bytes stand behind its SSLRequest', async () => {
+    const stuffed = Buffer.concat([SSL_REQUEST, CLIENT_HELLO]);
+    const { listener, recorder } = await start({ policy: REQUIRE, receive: there(stuffed) });
+    const client = open(listener);
+    await client.closed;
+    expect(errorFields(client.received)).toMatchObject({ C: '08P01' });
+    expect(recorder.adopted).toEqual([]);
+  });
+
+  it('and is gone already is a probe', async () => {
+    const { listener, recorder } = await start({ receive: () => -1 });
+    const client = open(listener);
+    expect((await recorder.end(0)).outcome).toMatchObject({ reason: 'tcp_probe' });
+    await client.closed;
+    expect(listener.negotiatingCount).toBe(0);
   });
 });
 

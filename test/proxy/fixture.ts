@@ -48,6 +48,10 @@ export class FakeDataPlane implements DataPlane {
     return this.inspection();
   }
 
+  receiveAtOnce(): number {
+    return 0;
+  }
+
   adopt(_fd: number, handoff: Handoff): void {
     this.handoffs.push(handoff);
   }

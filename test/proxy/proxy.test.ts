@@ -212,7 +212,7 @@ describe('a connection', () => {
 
   it('is one line at info: its end, from the report', async () => {
     const fake = await start(config([proxyConfig('a')]));
-    fake.dataPlane.emit({ type: 'connection-closed', report: report() });
+    fake.dataPlane.emit({ type: 'connections-closed', reports: [report()] });
     expect(await fake.line('conn.close')).toMatchObject({
       level: 'info',
       route: 'a',
@@ -262,10 +262,10 @@ describe('a connection', () => {
         clientAddr: `192.0.2.1:${port}`,
         reason: 'client_tls_failed',
       });
-      fake.dataPlane.emit({ type: 'connection-closed', report: failed });
+      fake.dataPlane.emit({ type: 'connections-closed', reports: [failed] });
     }
     const other = report({ alert, clientAddr: '192.0.2.9:1', reason: 'client_tls_failed' });
-    fake.dataPlane.emit({ type: 'connection-closed', report: other });
+    fake.dataPlane.emit({ type: 'connections-closed', reports: [other] });
     await fake.proxy.close();
     const lines = fake.log.filter(({ event }) => event === 'conn.close');
     expect(lines.map(({ client_addr, repeated }) => [client_addr, repeated])).toEqual([

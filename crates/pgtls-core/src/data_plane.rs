@@ -23,6 +23,7 @@ use crate::questions::{Answer, Question, Questions};
 use crate::report::{ConnectionReport, PeerCertReport, TlsReport, TlsSide};
 use crate::responder::Responder;
 use crate::routes::{RouteError, RouteProblem, RouteTable};
+use crate::runtime::roster::Roster;
 use crate::runtime::supervisor;
 use crate::runtime::worker_counters::WorkerCounters;
 
@@ -59,8 +60,8 @@ pub struct Handoff {
 /// What the data plane tells its owner, from any of its threads.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A connection is over.
-    ConnectionClosed(Box<ConnectionReport>),
+    /// Connections are over, in this order.
+    ConnectionsClosed(Vec<ConnectionReport>),
     /// A handshake is finished; only with `report_tls_established`.
     TlsEstablished {
         /// From the hand-off.
@@ -162,6 +163,7 @@ pub(crate) struct Shared {
     pub(crate) unknown_cancels: Semaphore,
     pub(crate) questions: Questions,
     pub(crate) workers: WorkerCounters,
+    pub(crate) roster: Roster,
     pub(crate) control: watch::Sender<Control>,
     pub(crate) events: EventSink,
     pub(crate) farewells: mpsc::Sender<FarewellRequest>,
@@ -194,6 +196,7 @@ impl DataPlane {
             unknown_cancels: Semaphore::new(MAX_UNKNOWN),
             questions: Questions::default(),
             workers: WorkerCounters::default(),
+            roster: Roster::default(),
             control: watch::Sender::new(Control::Run),
             events: hooks.events,
             farewells,
@@ -269,6 +272,9 @@ impl DataPlane {
             login_deadline: now.checked_add(handoff.remaining).unwrap_or(now),
             permit,
             over_limit,
+        };
+        let Err(adopted) = self.shared.roster.place(adopted, &self.shared) else {
+            return Ok(());
         };
         self.connections
             .try_send(Box::new(adopted))

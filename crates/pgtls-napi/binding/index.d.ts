@@ -172,8 +172,8 @@ export interface ConnectionReport {
 
 /** What the data plane tells. */
 export type DataPlaneEvent =
-  | { type: 'connection-closed'; /** All that is known of it. */
-  report: ConnectionReport }
+  | { type: 'connections-closed'; /** All that is known of each, in the order of their ends. */
+  reports: Array<ConnectionReport> }
   | { type: 'tls-established'; /** From the hand-off. */
     connectionId: number; /** From the hand-off. */
     routeId: number; /** Which leg. */
@@ -487,6 +487,12 @@ export interface PeerCertificate {
   /** DER, hexadecimal. */
   derHex: string
 }
+
+/**
+ * Reads into `buffer` what the non-blocking socket behind `fd` has received by now, and says how many bytes that is: 0 when there is
+ * nothing yet or the peer has ended, -1 when the socket has failed.
+ */
+export declare function receiveAtOnce(fd: number, buffer: Buffer): number
 
 /** Which servers sessions may go to, and who asks them for their role. */
 export interface RoleOptions {

@@ -773,8 +773,9 @@ if (
   }
 }
 
-const { DataPlane, buildInfo, inspect } = nativeBinding
+const { DataPlane, buildInfo, inspect, receiveAtOnce } = nativeBinding
 export { DataPlane }
 export { buildInfo }
 export { inspect }
+export { receiveAtOnce }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -12,10 +12,10 @@ use crate::questions::{PeerCertificate, question_event};
     use_nullable = true
 )]
 pub enum DataPlaneEvent {
-    /// A connection is over.
-    ConnectionClosed {
-        /// All that is known of it.
-        report: ConnectionReport,
+    /// Connections are over.
+    ConnectionsClosed {
+        /// All that is known of each, in the order of their ends.
+        reports: Vec<ConnectionReport>,
     },
     /// A handshake is finished.
     TlsEstablished {
@@ -209,8 +209,8 @@ pub struct AlertReport {
 impl From<core::Event> for DataPlaneEvent {
     fn from(event: core::Event) -> Self {
         match event {
-            core::Event::ConnectionClosed(report) => Self::ConnectionClosed {
-                report: ConnectionReport::from(*report),
+            core::Event::ConnectionsClosed(reports) => Self::ConnectionsClosed {
+                reports: reports.into_iter().map(ConnectionReport::from).collect(),
             },
             core::Event::TlsEstablished {
                 connection_id,

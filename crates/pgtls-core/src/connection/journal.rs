@@ -15,6 +15,7 @@ use crate::data_plane::{ClientEncryption, Event, Shared};
 use crate::messages::{Adopted, OverLimit};
 use crate::report::{CloseReason, ConnectionReport, FaultSide, Phase, TlsReport, TlsSide};
 use crate::routes::Route;
+use crate::runtime::reports;
 
 /// Collects a connection's report and sends it when it is dropped; then the connection's place in the limits is free.
 pub(crate) struct Journal {
@@ -217,7 +218,7 @@ impl Drop for Journal {
             report.duration_millis = u64::try_from(duration).unwrap_or(u64::MAX);
         });
         if let Report::Open(report) = mem::replace(&mut self.report, Report::Sent) {
-            (self.shared.events)(Event::ConnectionClosed(report));
+            reports::send(*report, &self.shared.events);
         }
     }
 }

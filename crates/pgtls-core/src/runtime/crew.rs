@@ -3,9 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, Scope};
-use std::time::Duration;
 
-use tokio::runtime::{Builder, RuntimeMetrics};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -14,22 +13,8 @@ use crate::data_plane::{Event, Shared};
 use crate::messages::{ProxyMessage, WORKER_QUEUE, WorkerMessage};
 use crate::responder::{Responder, ResponderHandle};
 use crate::runtime::backoff::Backoff;
-use crate::runtime::placement::wants_another;
+use crate::runtime::roster::{Roster, Tried, Worker};
 use crate::runtime::worker;
-
-/// Over how long a worker's load is measured at least.
-const LOAD_WINDOW: Duration = Duration::from_millis(50);
-
-/// A worker that connections may be placed on.
-pub(crate) struct Worker {
-    number: usize,
-    pub(crate) messages: mpsc::Sender<WorkerMessage>,
-    metrics: RuntimeMetrics,
-    started_at: Instant,
-    /// Load of the last window, and where the next one begins.
-    busy: f64,
-    window: (Instant, Duration),
-}
 
 /// The responder that runs, or does not.
 struct Answering {
@@ -44,7 +29,6 @@ pub(crate) struct Crew<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     shared: &'env Arc<Shared>,
     commands: mpsc::Sender<ProxyMessage>,
-    workers: Vec<Worker>,
     /// Workers that take nothing more, but whose threads are not over yet.
     dying: Vec<Worker>,
     /// Workers without the responder that runs: they end with the last connection they serve.
@@ -75,7 +59,6 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             scope,
             shared,
             commands,
-            workers: Vec::new(),
             dying: Vec::new(),
             retired: Vec::new(),
             threads: 0,
@@ -88,8 +71,8 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 
     /// Those that connections may be placed on.
-    pub(crate) fn workers(&self) -> &[Worker] {
-        &self.workers
+    fn roster(&self) -> &'env Roster {
+        &self.shared.roster
     }
 
     /// Whether every thread has ended.
@@ -99,31 +82,36 @@ impl<'scope, 'env> Crew<'scope, 'env> {
 
     /// Closes every channel: threads end with the last of their work.
     pub(crate) fn dismiss(&mut self) {
-        self.workers.clear();
+        self.roster().clear();
         self.dying.clear();
         if let Some(answering) = self.answering.as_mut() {
             answering.requests = None;
         }
     }
 
-    /// Takes the worker at `place` out of rotation: its channel is closed, so it is dying.
-    pub(crate) fn set_aside(&mut self, place: usize) {
-        if place < self.workers.len() {
-            self.dying.push(self.workers.swap_remove(place));
+    /// Hands a message to a worker that lives and has room in its queue; drops it when there is none.
+    pub(crate) fn place(&mut self, mut message: WorkerMessage) {
+        self.grow();
+        // All that run, and one more in case that they are all dying.
+        for _ in 0..=self.roster().len() {
+            match self.roster().try_next(message) {
+                Tried::Placed => return,
+                Tried::Full(back) => message = back,
+                Tried::Dying(worker, back) => {
+                    message = back;
+                    self.dying.push(worker);
+                    self.grow();
+                }
+                Tried::Nobody => return,
+            }
         }
     }
 
     /// Starts another worker where the load asks for one.
-    pub(crate) fn grow(&mut self) {
-        let now = Instant::now();
-        for worker in &mut self.workers {
-            worker.measure(now);
-        }
-        let busy: Vec<f64> = self.workers.iter().map(|worker| worker.busy).collect();
+    fn grow(&mut self) {
         // Somebody waits for the first worker, however young the last one died.
-        let may_start = !self.backoff.is_waiting() || self.workers.is_empty();
-        if may_start && wants_another(&busy, self.shared.admission.live(), self.shared.max_workers)
-        {
+        let may_start = !self.backoff.is_waiting() || self.roster().len() == 0;
+        if may_start && self.roster().wants_another(self.shared) {
             self.start_worker();
         }
     }
@@ -178,15 +166,10 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         });
         // One that was set aside or retired was made up for then, as far as the load asked for it.
         self.dying.retain(|worker| worker.number != number);
-        let place = self
-            .workers
-            .iter()
-            .position(|worker| worker.number == number);
-        if let Some(place) = place {
-            let worker = self.workers.swap_remove(place);
-            if self.backoff.died(worker.started_at, Instant::now()) {
-                self.start_worker();
-            }
+        if let Some(worker) = self.roster().remove(number)
+            && self.backoff.died(worker.started_at, Instant::now())
+        {
+            self.start_worker();
         }
     }
 
@@ -210,8 +193,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
 
     /// The workers that run end with the last connection they serve; others are started for those to come.
     fn retire_workers(&mut self) {
-        let workers = self.workers.drain(..);
-        self.retired.extend(workers.map(|worker| worker.number));
+        let workers = self.roster().clear();
+        self.retired
+            .extend(workers.iter().map(|worker| worker.number));
     }
 
     fn start_worker(&mut self) {
@@ -238,19 +222,11 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             self.backoff.failed(Instant::now());
             return;
         }
-        let now = Instant::now();
         self.started = self.started.saturating_add(1);
         self.threads = self.threads.saturating_add(1);
         self.shared.workers.add_running();
         self.backoff.end();
-        self.workers.push(Worker {
-            number,
-            messages,
-            metrics,
-            started_at: now,
-            busy: 0.0,
-            window: (now, Duration::ZERO),
-        });
+        self.roster().add(Worker::new(number, messages, metrics));
     }
 
     fn start_responder(&mut self) {
@@ -294,18 +270,5 @@ impl Answering {
             responder: Arc::clone(&self.responder),
             requests,
         })
-    }
-}
-
-impl Worker {
-    /// Updates `busy` if a whole window has passed.
-    fn measure(&mut self, now: Instant) {
-        let (since, busy_before) = self.window;
-        let elapsed = now.duration_since(since);
-        if elapsed >= LOAD_WINDOW {
-            let busy = self.metrics.worker_total_busy_duration(0);
-            self.busy = busy.saturating_sub(busy_before).as_secs_f64() / elapsed.as_secs_f64();
-            self.window = (now, busy);
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! The proxy thread: places connections on workers, starts workers on demand, restarts those that die, says sessions' last words,
-//! drains, closes.
+//! The proxy thread: starts workers on demand and places the connections that ask for one, restarts those that die, says sessions'
+//! last words, drains, closes.
 //!
 //! Should its loop panic, it begins again around the same state (`restart`): whatever was taken out of the inbox is gone by then,
 //! a connection with its report, and every method leaves a state behind that the next turn of the loop can go on from.
@@ -13,7 +13,6 @@ use std::time::Duration;
 use pgtls_tls::buffer::Buffer;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::farewell::{Farewell, FarewellRequest};
@@ -24,7 +23,6 @@ use crate::fault::Fault;
 use crate::messages::{Adopted, Control, Placed, ProxyMessage, WorkerMessage};
 use crate::responder::Responder;
 use crate::runtime::crew::Crew;
-use crate::runtime::placement::RoundRobin;
 use crate::runtime::restart::{keep_running, survive};
 
 /// The thread's name.
@@ -63,7 +61,6 @@ pub(crate) fn start(
             let mut supervisor = Supervisor {
                 shared: &shared,
                 crew,
-                robin: RoundRobin::default(),
                 drain: None,
                 is_closing: false,
                 release_memory: lent.release_memory,
@@ -95,7 +92,6 @@ struct Drain {
 struct Supervisor<'scope, 'env> {
     shared: &'env Arc<Shared>,
     crew: Crew<'scope, 'env>,
-    robin: RoundRobin,
     drain: Option<Drain>,
     is_closing: bool,
     release_memory: Option<fn()>,
@@ -152,9 +148,7 @@ impl Supervisor<'_, '_> {
             ProxyMessage::Fault(fault @ Fault::PanicInSupervisor) => fault.strike(),
             #[cfg(feature = "fault-injection")]
             ProxyMessage::Fault(fault) => {
-                if let Some(worker) = self.crew.workers().first() {
-                    let _ = worker.messages.try_send(WorkerMessage::Fault(fault));
-                }
+                self.shared.roster.send_first(WorkerMessage::Fault(fault));
             }
         }
     }
@@ -173,36 +167,15 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// Hands a connection to the next worker that lives and has room in its queue.
+    /// Has a connection served. If no worker can take it, its journal reports it as lost.
     fn place(&mut self, adopted: Adopted) {
         if self.is_closing {
             self.turn_away(adopted);
             return;
         }
         let (journal, arrival) = Journal::open(adopted, self.shared);
-        let mut message = WorkerMessage::Serve(Box::new(Placed { journal, arrival }));
-        self.crew.grow();
-        // All that run, and one more in case that they are all dying.
-        for _ in 0..=self.crew.workers().len() {
-            let workers = self.crew.workers();
-            let Some(place) = self.robin.next(workers.len()) else {
-                break;
-            };
-            let Some(worker) = workers.get(place) else {
-                break;
-            };
-            match worker.messages.try_send(message) {
-                Ok(()) => return,
-                Err(TrySendError::Full(back)) => message = back,
-                Err(TrySendError::Closed(back)) => {
-                    message = back;
-                    self.crew.set_aside(place);
-                    self.crew.grow();
-                }
-            }
-        }
-        // No worker can take it: with its journal, the connection is reported as lost.
-        drop(message);
+        self.crew
+            .place(WorkerMessage::Serve(Box::new(Placed { journal, arrival })));
     }
 
     /// Reports a connection that came too late.

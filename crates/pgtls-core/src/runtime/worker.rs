@@ -1,6 +1,7 @@
 //! One worker thread: a current_thread runtime and a LocalSet that serve connections until the supervisor lets go.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -11,6 +12,7 @@ use crate::connection::{WorkerLocal, panic_text, serve};
 use crate::data_plane::Shared;
 use crate::messages::{Control, ProxyMessage, WorkerMessage};
 use crate::responder::ResponderHandle;
+use crate::runtime::reports::Gatherer;
 
 /// Runs a worker to its end and tells the supervisor what it was. Sessions still alive when it dies report `WorkerLost`.
 pub(crate) fn run(
@@ -40,6 +42,8 @@ async fn serve_all(
     responder: Option<ResponderHandle>,
 ) {
     let mut control = shared.control.subscribe();
+    let gatherer = Gatherer::begin(&shared.events);
+    let mut gathering = pin!(gatherer.run());
     let local = WorkerLocal::new(shared, responder);
     let mut is_open = true;
     loop {
@@ -58,6 +62,7 @@ async fn serve_all(
                 local.cuts().cut();
             }
             () = local.none_left(), if !is_open => break,
+            () = &mut gathering => {}
         }
     }
 }

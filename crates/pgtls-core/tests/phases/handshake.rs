@@ -444,7 +444,7 @@ async fn finished_handshakes_of_both_legs_are_events_when_asked_for() {
                 ..
             } => Some((connection_id, side, tls.version)),
             Event::Asked { .. }
-            | Event::ConnectionClosed(_)
+            | Event::ConnectionsClosed(_)
             | Event::CommonNameUsed { .. }
             | Event::WorkerRestarted { .. }
             | Event::ThreadRestarted { .. } => None,

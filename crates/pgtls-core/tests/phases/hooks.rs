@@ -71,7 +71,7 @@ impl Stage {
                 assert_eq!(route_id, ROUTE);
                 Some((question_id, question))
             }
-            Event::ConnectionClosed(_)
+            Event::ConnectionsClosed(_)
             | Event::CommonNameUsed { .. }
             | Event::TlsEstablished { .. }
             | Event::WorkerRestarted { .. }

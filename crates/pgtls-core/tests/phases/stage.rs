@@ -417,7 +417,7 @@ impl Stage {
         let replaced = |event| match event {
             Event::WorkerRestarted { worker, reason } => Some((worker, reason)),
             Event::Asked { .. }
-            | Event::ConnectionClosed(_)
+            | Event::ConnectionsClosed(_)
             | Event::CommonNameUsed { .. }
             | Event::TlsEstablished { .. }
             | Event::ThreadRestarted { .. } => None,
@@ -430,7 +430,7 @@ impl Stage {
         let restarted = |event| match event {
             Event::ThreadRestarted { thread, reason } => Some((thread, reason)),
             Event::Asked { .. }
-            | Event::ConnectionClosed(_)
+            | Event::ConnectionsClosed(_)
             | Event::CommonNameUsed { .. }
             | Event::TlsEstablished { .. }
             | Event::WorkerRestarted { .. } => None,
@@ -549,13 +549,13 @@ impl Drop for Stage {
 }
 
 fn reports_of(events: &[Event]) -> impl Iterator<Item = &ConnectionReport> {
-    events.iter().filter_map(|event| match event {
-        Event::ConnectionClosed(report) => Some(report.as_ref()),
+    events.iter().flat_map(|event| match event {
+        Event::ConnectionsClosed(reports) => reports.as_slice(),
         Event::Asked { .. }
         | Event::TlsEstablished { .. }
         | Event::CommonNameUsed { .. }
         | Event::WorkerRestarted { .. }
-        | Event::ThreadRestarted { .. } => None,
+        | Event::ThreadRestarted { .. } => &[],
     })
 }
 

@@ -199,7 +199,7 @@ async fn a_backend_that_is_named_by_its_cn_only_is_told_once() {
         .filter_map(|event| match event {
             Event::CommonNameUsed { certificate, .. } => certificate,
             Event::Asked { .. }
-            | Event::ConnectionClosed(_)
+            | Event::ConnectionsClosed(_)
             | Event::TlsEstablished { .. }
             | Event::WorkerRestarted { .. }
             | Event::ThreadRestarted { .. } => None,

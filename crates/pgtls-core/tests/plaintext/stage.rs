@@ -115,8 +115,8 @@ impl Stage {
         let reports = Arc::<Reports>::default();
         let sink = Arc::clone(&reports);
         let events = move |event| {
-            if let Event::ConnectionClosed(report) = event {
-                sink.all.lock().unwrap().push(*report);
+            if let Event::ConnectionsClosed(reports) = event {
+                sink.all.lock().unwrap().extend(reports);
                 sink.changed.notify_all();
             }
         };
