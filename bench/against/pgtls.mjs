@@ -1,4 +1,4 @@
-/** pgtls itself, the floor (the same relay code with TLS on neither leg), and pgtls with its io_uring driver. */
+/** pgtls itself, the floor (the same relay code with TLS on neither leg), and pgtls with warm connections. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,10 +10,10 @@ import { PgtlsProcess } from '../lib/proxy.mjs';
 /** @typedef {import('../lib/contestants.mjs').Setting} Setting */
 /** @typedef {import('../lib/contestants.mjs').Contestant} Contestant */
 
-/** The keys that one is started with beside its addresses. @typedef {{ hasTls: boolean, top?: string, backend?: string }} Flavour */
+/** The keys that one is started with beside its addresses. @typedef {{ hasTls: boolean, backend?: string }} Flavour */
 
 /** @param {Setting} setting @param {Flavour} flavour */
-function configOf(setting, { hasTls, top = '', backend = '' }) {
+function configOf(setting, { hasTls, backend = '' }) {
   const { leg, certificate, port, workers = 0, resumes = false } = setting;
   const tls = hasTls
     ? `sslmode = "require"
@@ -23,7 +23,6 @@ ${resumes && TAKES.tickets() ? TICKETS : ''}`
     : 'sslmode = "disable"';
   return `workers = ${workers}
 shutdown_timeout = "1s"
-${top}
 [[proxy]]
 name = "bench"
 [proxy.listener]
@@ -51,13 +50,11 @@ function starter(flavour) {
 }
 
 const TICKETS = 'session_tickets = 2';
-const IO_URING = 'driver = "io_uring"';
 const WARM = 'warm_connections = 8';
 
 /** Which keys this version takes, asked once of `pgtls validate`. */
 const TAKES = {
   tickets: once(() => takes({ listener: TICKETS })),
-  ioUring: once(() => takes({ top: IO_URING })),
   warm: once(() => takes({ backend: WARM })),
 };
 
@@ -71,11 +68,10 @@ function once(ask) {
   };
 }
 
-/** @param {{ top?: string, listener?: string, backend?: string }} keys */
-function takes({ top = '', listener = '', backend = '' }) {
+/** @param {{ listener?: string, backend?: string }} keys */
+function takes({ listener = '', backend = '' }) {
   const file = join(tmpdir(), `pgtls-bench-probe-${process.pid}.toml`);
-  const text = `${top}
-[[proxy]]
+  const text = `[[proxy]]
 [proxy.listener]
 bind_address = "127.0.0.1:0"
 sslmode = "disable"
@@ -122,17 +118,6 @@ export const FLOOR = {
   },
   version,
   start: starter({ hasTls: false }),
-};
-
-/** @type {Contestant} */
-export const PGTLS_IO_URING = {
-  ...PGTLS,
-  name: 'pgtls-io-uring',
-  about: 'pgtls with driver = "io_uring"',
-  legs: ['plain'],
-  missing: () => (TAKES.ioUring() ? null : 'this version of pgtls has no key "driver"'),
-  lacks: (measure) => (measure === 'memory' || measure === 'rest' ? 'as pgtls' : null),
-  start: starter({ hasTls: true, top: IO_URING }),
 };
 
 /** @type {Contestant} */

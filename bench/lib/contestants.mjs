@@ -2,7 +2,7 @@
 import { DIRECT } from '../against/direct.mjs';
 import { NODE_TLS } from '../against/node-tls.mjs';
 import { PGBOUNCER, PGBOUNCER_TRANSACTION } from '../against/pgbouncer.mjs';
-import { FLOOR, PGTLS, PGTLS_IO_URING, PGTLS_WARM } from '../against/pgtls.mjs';
+import { FLOOR, PGTLS, PGTLS_WARM } from '../against/pgtls.mjs';
 import { STUNNEL } from '../against/stunnel.mjs';
 
 /** @typedef {'plain' | 'tls'} Leg whether the backend's leg has TLS */
@@ -31,7 +31,6 @@ export const CONTESTANTS = [
   DIRECT,
   FLOOR,
   PGTLS,
-  PGTLS_IO_URING,
   PGTLS_WARM,
   NODE_TLS,
   PGBOUNCER,

@@ -44,12 +44,6 @@ const RATIOS = [
     ],
   },
   {
-    ...SMALL,
-    name: 'the same with io_uring',
-    ours: 'pgtls-io-uring',
-    limits: [times('floor on tokio', 0.85, 'floor')],
-  },
-  {
     ...OUT,
     name: 'COPY out, CPU s/GB',
     limits: [

@@ -33,6 +33,7 @@ const TOP: KeyTable = {
     '"json"',
     'json for machines, pretty for people (needs pino-pretty).',
   ),
+  driver: key('auto, tokio', '"auto"', 'What moves the bytes; both are tokio, on epoll or kqueue.'),
   workers: key('integer', '0', 'Data-plane threads; 0 = one per CPU available to the process.'),
   max_client_conn: key('integer', '10000', 'Client connections of the whole process.'),
   max_concurrent_handshakes: key(
@@ -266,7 +267,7 @@ const LATER_BACKEND: readonly string[] = ['proxy_protocol', 'application_name_ad
 
 /** Keys that are reserved for later versions: refused, but not as a typing error. */
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
-  top: ['driver', 'admin'],
+  top: ['admin'],
   proxy: [],
   listener: ['conn_rate_per_ip', 'proxy_protocol', 'trusted_proxies', 'so_reuseport'],
   host: [],

@@ -15,12 +15,18 @@ interface ReadProxy {
 
 const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
+const DRIVERS = ['auto', 'tokio'] as const;
+const REFUSED_DRIVERS: Readonly<Record<string, string>> = {
+  io_uring: 'this version has no such driver, docs/adr/0017-no-io-uring-driver.md says why',
+};
 const MAX_WORKERS = 1024;
 const MAX_NAME_LENGTH = 128;
 
 /** Reads the whole file; problems are noted, defaults stand in. */
 export function readTop(reader: TableReader): Config {
   reader.checkKeys();
+  // Checked alone: all that it may say is the same driver.
+  reader.choice('driver', DRIVERS, 'auto', REFUSED_DRIVERS);
   const proxies = readProxies(reader);
   checkDuplicateBinds(
     proxies.flatMap(({ binds }) => binds),

@@ -151,7 +151,7 @@ describe('an unknown key', () => {
 });
 
 describe('a key of a later version', () => {
-  it.each(['driver = "auto"', 'admin = { bind_address = "127.0.0.1:9127" }'])(
+  it.each(['admin = { bind_address = "127.0.0.1:9127" }'])(
     'is not supported at the top level: %s',
     (line) => {
       expect(messagesOf(`${line}\n${GOOD}`)).toEqual([
@@ -168,6 +168,24 @@ describe('a key of a later version', () => {
       ]);
     },
   );
+});
+
+describe('driver', () => {
+  it.each(['auto', 'tokio'])('may be %s', (name) => {
+    expect(messagesOf(`driver = "${name}"\n${GOOD}`)).toEqual([]);
+  });
+
+  it('is refused with a reason when it is io_uring', () => {
+    expect(messagesOf(`driver = "io_uring"\n${GOOD}`)).toEqual([
+      expect.stringMatching(/^driver: .*io_uring.*docs\/adr\/0017-no-io-uring-driver\.md/),
+    ]);
+  });
+
+  it('is refused when it is anything else', () => {
+    expect(messagesOf(`driver = "epoll"\n${GOOD}`)).toEqual([
+      expect.stringMatching(/^driver: .*auto.*tokio/),
+    ]);
+  });
 });
 
 describe('proxy.cache', () => {
