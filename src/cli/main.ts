@@ -6,6 +6,7 @@
  * proxy, the addon and the demo are loaded by the commands that need them.
  */
 import { readFileSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import {
@@ -20,6 +21,7 @@ import type { BindAddress, Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
 import type { Proxy as PgtlsProxy } from '../proxy/proxy.ts';
+import type { ConfigSource } from '../proxy/reload.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
 import type { DemoOptions } from './demo.ts';
 import {
@@ -52,13 +54,13 @@ interface NativeModule {
 }
 
 /** What the command needs of a running proxy. */
-type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reloadCertificates'>;
+type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload'>;
 
 /** The parts that a command loads when it needs them; tests put fakes here. */
 export interface CliModules {
   loadNative(): Promise<NativeModule>;
   createLogger(options: LoggerOptions): Promise<Logger>;
-  startProxy(config: Config, logger: Logger): Promise<RunningProxy>;
+  startProxy(config: Config, logger: Logger, source: ConfigSource): Promise<RunningProxy>;
   runDemo(options: DemoOptions): Promise<number>;
 }
 
@@ -74,8 +76,8 @@ const MODULES: CliModules = {
   loadNative: () => import('../data-plane/data-plane.ts'),
   createLogger: async (options) =>
     (await import('../observability/logger.ts')).createLogger(options),
-  startProxy: async (config, logger) =>
-    (await import('../proxy/proxy.ts')).startProxy(config, { logger }),
+  startProxy: async (config, logger, source) =>
+    (await import('../proxy/proxy.ts')).startProxy(config, { logger, source }),
   runDemo: async (options) => (await import('./demo.ts')).runDemo(options),
 };
 
@@ -122,8 +124,11 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     const { keyPath: key, line, column, message } = warning;
     logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
   }
-  const proxy = await startPlaced(configPath, config, () => modules.startProxy(config, logger));
-  onHangup = () => void reloadCertificates(proxy, logger);
+  const source = sourceOf(command, host);
+  const start = () => modules.startProxy(config, logger, source);
+  const proxy = await startPlaced(configPath, config, start);
+  // A failure is in the log by then.
+  onHangup = () => void proxy.reload().catch(() => {});
   await signals.requested;
   try {
     await proxy.drain();
@@ -196,13 +201,20 @@ function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSi
   return { requested, stop: controller.signal };
 }
 
-async function reloadCertificates(proxy: RunningProxy, logger: Logger): Promise<void> {
-  try {
-    await proxy.reloadCertificates();
-  } catch (error) {
-    const result = { event: 'cert.reload', result: 'failure', err: error };
-    logger.error(result, `certificates not reloaded, the old ones stay: ${errorText(error)}`);
-  }
+/** The file, to be read again while the proxy runs. */
+function sourceOf(command: CommandOf<'run'>, host: CliHost): ConfigSource {
+  const { configPath } = command;
+  return {
+    file: resolve(configPath),
+    load: async (inspect) => {
+      const { config, warnings } = await loadInspectedConfig(
+        configPath,
+        host.environment,
+        async (read) => judgeDates(await inspect(read), 'warning', host.nowMillis()),
+      );
+      return { config: withLogOptions(config, command), warnings };
+    },
+  };
 }
 
 function withLogOptions(config: Config, { logLevel, logFormat }: CommandOf<'run'>): Config {

@@ -54,7 +54,7 @@ const TOP: KeyTable = {
   reload_on_change: key(
     'boolean',
     'true',
-    'Certificates, keys and all other files that are named are read again on a change.',
+    'This file, certificates, keys and all other files that are named are read again on a change.',
   ),
   proxy: key('list of tables', 'at least one', 'The routes: one `[[proxy]]` each.'),
 };

@@ -73,7 +73,7 @@ export interface Config {
   clientLoginTimeoutMillis: number;
   shutdownTimeoutMillis: number;
   shutdownDelayMillis: number;
-  /** Whether certificate files are watched, besides SIGHUP. */
+  /** Whether certificate files and the configuration file are watched, besides SIGHUP. */
   reloadOnChange: boolean;
   proxies: readonly ProxyConfig[];
 }

@@ -125,7 +125,7 @@ export class FakeProcess {
     this.calls.push('start');
     this.#onStarted();
     return {
-      reloadCertificates: async () => {
+      reload: async () => {
         this.calls.push('reload');
         if (reloadError !== undefined) {
           throw reloadError;

@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -114,6 +114,17 @@ export class RunningProxy {
   find(fields: LogLine): LogLine | null {
     const wanted = Object.entries(fields);
     return this.logs.find((line) => wanted.every(([key, value]) => line[key] === value)) ?? null;
+  }
+
+  /** The configuration file. */
+  get configFile(): string {
+    return join(this.#directory, 'pgtls.toml');
+  }
+
+  /** Puts another configuration in place of the file, by rename as editors do. */
+  rewrite(config: string): void {
+    writeFileSync(`${this.configFile}.new`, config);
+    renameSync(`${this.configFile}.new`, this.configFile);
   }
 
   /** Sends a signal. */

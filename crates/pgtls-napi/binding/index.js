@@ -773,8 +773,10 @@ if (
   }
 }
 
-const { DataPlane, buildInfo, inspect } = nativeBinding
+const { DataPlane, bindListener, buildInfo, inspect, notify } = nativeBinding
 export { DataPlane }
+export { bindListener }
 export { buildInfo }
 export { inspect }
+export { notify }
 export const __napiBindingTarget = __napiLoadedBindingTarget
