@@ -11,7 +11,9 @@ use std::task::Poll;
 
 use tokio::sync::Notify;
 
+use crate::connection::cancel::cancel_statement;
 use crate::connection::close::{close_client, close_told};
+use crate::connection::ending::Ending;
 use crate::connection::journal::{Arrival, Journal};
 use crate::connection::login::log_in;
 use crate::connection::peer::Scratch;
@@ -19,7 +21,7 @@ use crate::connection::session::{Session, SessionEnd, run_session};
 use crate::connection::signals::Cuts;
 use crate::data_plane::Shared;
 use crate::messages::Placed;
-use crate::report::Phase;
+use crate::report::{CloseReason, Phase};
 use crate::responder::ResponderHandle;
 
 /// What a connection needs of its worker.
@@ -154,12 +156,25 @@ async fn end_session(
 ) {
     let SessionEnd { ending, is_told } = end;
     let client = &session.client;
-    if is_told {
-        close_told(client, context.scratch).await;
-    } else if ending.notice.is_some() {
-        close_client(client, ending.notice.as_ref(), context.scratch).await;
-    }
+    let closing = async {
+        if is_told {
+            close_told(client, context.scratch).await;
+        } else if ending.notice.is_some() {
+            close_client(client, ending.notice.as_ref(), context.scratch).await;
+        }
+    };
+    tokio::join!(closing, stop_statement(&ending, session, context));
     journal.note_ending(ending);
+}
+
+/// PostgreSQL completes a statement whose client has gone: a session that a drain cuts takes its statement along.
+async fn stop_statement(ending: &Ending, session: &Session, context: Context<'_>) {
+    if let Some(entry) = &session.cancel_entry
+        && ending.reason == CloseReason::Drained
+        && session.state.is_busy()
+    {
+        cancel_statement(context.shared, entry, context.scratch).await;
+    }
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub(crate) struct Session {
     pub(crate) watch: Boundaries,
     pub(crate) signals: Signals,
     pub(crate) activity: Activity,
-    /// Keeps the cancel key known.
-    pub(crate) _cancel_entry: Option<CancelEntry>,
+    /// Keeps the cancel key known; none where the backend gave none.
+    pub(crate) cancel_entry: Option<CancelEntry>,
 }
 
 /// Who writes to the client. A mode that waits for another thread owns the receiver of that thread's word.
@@ -82,6 +82,7 @@ pub(crate) async fn run_session(
         // Boxed: an idle session carries streaming alone.
         if let Err(end) = Box::pin(until_streaming(end, client, &mut relay, context, signals)).await
         {
+            *state = relay.state;
             return end;
         }
     }
