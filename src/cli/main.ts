@@ -20,10 +20,13 @@ import { loadInspectedConfig, placeInFile } from '../config/parse.ts';
 import type { BindAddress, Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
-import type { Proxy as PgtlsProxy } from '../proxy/proxy.ts';
+import type { PassedSocket } from '../proxy/listeners.ts';
+import type { Proxy as PgtlsProxy, ProxyDependencies } from '../proxy/proxy.ts';
 import type { ConfigSource } from '../proxy/reload.ts';
+import { type Successor, Takeover } from '../proxy/takeover.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
 import type { DemoOptions } from './demo.ts';
+import { launchSuccessor, predecessorOf } from './successor.ts';
 import {
   type CertificateInspection,
   type DateSeverity,
@@ -33,7 +36,7 @@ import {
 } from './validate.ts';
 
 /** Signals the command reacts to. */
-export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGUSR2';
 
 /** The process as the command sees it. */
 export interface CliHost {
@@ -45,6 +48,8 @@ export interface CliHost {
   /** Ends the process at once. */
   readonly exit: (code: number) => void;
   readonly nowMillis: () => number;
+  /** Starts this program anew with these sockets; throws when that cannot be. */
+  readonly launchSuccessor: (sockets: readonly PassedSocket[]) => Successor;
 }
 
 /** What the command needs to know about the native binding. */
@@ -54,13 +59,13 @@ interface NativeModule {
 }
 
 /** What the command needs of a running proxy. */
-type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload'>;
+type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload' | 'passedSockets' | 'retire'>;
 
 /** The parts that a command loads when it needs them; tests put fakes here. */
 export interface CliModules {
   loadNative(): Promise<NativeModule>;
   createLogger(options: LoggerOptions): Promise<Logger>;
-  startProxy(config: Config, logger: Logger, source: ConfigSource): Promise<RunningProxy>;
+  startProxy(config: Config, dependencies: ProxyDependencies): Promise<RunningProxy>;
   runDemo(options: DemoOptions): Promise<number>;
 }
 
@@ -76,8 +81,8 @@ const MODULES: CliModules = {
   loadNative: () => import('../data-plane/data-plane.ts'),
   createLogger: async (options) =>
     (await import('../observability/logger.ts')).createLogger(options),
-  startProxy: async (config, logger, source) =>
-    (await import('../proxy/proxy.ts')).startProxy(config, { logger, source }),
+  startProxy: async (config, dependencies) =>
+    (await import('../proxy/proxy.ts')).startProxy(config, dependencies),
   runDemo: async (options) => (await import('./demo.ts')).runDemo(options),
 };
 
@@ -112,30 +117,58 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
 }
 
 async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules): Promise<number> {
-  const { configPath } = command;
   const signals = watchShutdown(host);
-  // Before anything takes time: the default action of SIGHUP is to end the process.
+  // Before anything takes time: the default action of these signals is to end the process.
   let onHangup = () => {};
+  let onTakeover = () => {};
   host.onSignal('SIGHUP', () => onHangup());
-  const loaded = await load(configPath, 'warning', host, modules);
-  const config = withLogOptions(loaded.config, command);
-  const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
-  for (const warning of loaded.warnings) {
-    const { keyPath: key, line, column, message } = warning;
-    logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
-  }
-  const source = sourceOf(command, host);
-  const start = () => modules.startProxy(config, logger, source);
-  const proxy = await startPlaced(configPath, config, start);
+  host.onSignal('SIGUSR2', () => onTakeover());
+  const { proxy, logger } = await startRun(command, host, modules);
   // A failure is in the log by then.
   onHangup = () => void proxy.reload().catch(() => {});
-  await signals.requested;
+  let onTaken = () => {};
+  const taken = new Promise<'taken'>((resolve) => {
+    onTaken = () => resolve('taken');
+  });
+  const sockets = () => proxy.passedSockets();
+  const takeover = new Takeover({ launch: host.launchSuccessor, sockets, onTaken, logger });
+  onTakeover = () => void takeover.begin();
+  const why = await Promise.race([signals.requested, taken]);
+  takeover.abort();
   try {
-    await proxy.drain();
+    await (why === 'taken' ? proxy.retire() : proxy.drain());
   } finally {
     await proxy.close();
   }
   return EXIT_CODES.fine;
+}
+
+/** Starts the proxy, on the sockets of a predecessor if there is one, and tells that how it went. */
+async function startRun(
+  command: CommandOf<'run'>,
+  host: CliHost,
+  modules: CliModules,
+): Promise<{ proxy: RunningProxy; logger: Logger }> {
+  const { configPath } = command;
+  const predecessor = predecessorOf(host.environment);
+  try {
+    const loaded = await load(configPath, 'warning', host, modules);
+    const config = withLogOptions(loaded.config, command);
+    const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
+    for (const warning of loaded.warnings) {
+      const { keyPath: key, line, column, message } = warning;
+      logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
+    }
+    const inherited = predecessor === null ? {} : { inherited: predecessor.sockets };
+    const dependencies = { logger, source: sourceOf(command, host), ...inherited };
+    const start = () => modules.startProxy(config, dependencies);
+    const proxy = await startPlaced(configPath, config, start);
+    predecessor?.ready();
+    return { proxy, logger };
+  } catch (error) {
+    predecessor?.failed(errorText(error));
+    throw error;
+  }
 }
 
 async function validate(
@@ -185,10 +218,10 @@ async function load(
 }
 
 /** The first SIGTERM or SIGINT asks for an orderly end, the second one ends at once. */
-function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSignal } {
+function watchShutdown(host: CliHost): { requested: Promise<'requested'>; stop: AbortSignal } {
   const controller = new AbortController();
-  const requested = new Promise<void>((resolve) => {
-    controller.signal.addEventListener('abort', () => resolve(), { once: true });
+  const requested = new Promise<'requested'>((resolve) => {
+    controller.signal.addEventListener('abort', () => resolve('requested'), { once: true });
   });
   const onSignal = () => {
     if (controller.signal.aborted) {
@@ -308,6 +341,15 @@ if (isProgram(process.argv[1])) {
     onSignal: (signal, handler) => process.on(signal, handler),
     exit: (exitCode) => process.exit(exitCode),
     nowMillis: Date.now,
+    launchSuccessor: (sockets) => {
+      if (process.pid === 1) {
+        throw new Error('a container ends with its first process, so that cannot have a successor');
+      }
+      const { execPath: program, execArgv, argv } = process;
+      const start = { program, arguments: [...execArgv, ...argv.slice(1)] };
+      // biome-ignore lint/style/noProcessEnv: what the successor gets, too
+      return launchSuccessor({ ...start, environment: process.env }, sockets);
+    },
   });
   process.exit(code);
 }

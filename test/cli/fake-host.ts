@@ -29,6 +29,7 @@ export interface FakeSettings {
   readonly startError?: Error;
   readonly nativeError?: Error;
   readonly reloadError?: Error;
+  readonly successorError?: Error;
 }
 
 /** The fakes, and what they saw. */
@@ -66,6 +67,16 @@ export class FakeProcess {
         this.exits.push(code);
       },
       nowMillis: () => NOW_MILLIS,
+      launchSuccessor: () => {
+        this.calls.push('launch');
+        return {
+          pid: 4242,
+          ready: settings.successorError
+            ? Promise.reject(settings.successorError)
+            : Promise.resolve(),
+          kill: () => this.calls.push('kill'),
+        };
+      },
     };
     this.modules = this.#fakeModules(settings);
   }
@@ -130,6 +141,10 @@ export class FakeProcess {
         if (reloadError !== undefined) {
           throw reloadError;
         }
+      },
+      passedSockets: () => [],
+      retire: async () => {
+        this.calls.push('retire');
       },
       drain: () => {
         this.calls.push('drain');

@@ -123,6 +123,19 @@ export interface BindOptions {
   reusePort: boolean
 }
 
+/** Where the socket behind `fd` is bound; null when it is no stream socket that listens, or has neither IP address nor path. */
+export declare function boundAddress(fd: number): BoundAddress | null
+
+/** Where a listening socket is bound. */
+export interface BoundAddress {
+  /** What `host` is. */
+  kind: 'tcp' | 'unix'
+  /** An IP address, or the path of the socket. */
+  host: string
+  /** 0 for a path. */
+  port: number
+}
+
 /** What this addon was built from. */
 export declare function buildInfo(): BuildInfo
 

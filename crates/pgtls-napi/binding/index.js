@@ -773,9 +773,10 @@ if (
   }
 }
 
-const { DataPlane, bindListener, buildInfo, inspect, notify } = nativeBinding
+const { DataPlane, bindListener, boundAddress, buildInfo, inspect, notify } = nativeBinding
 export { DataPlane }
 export { bindListener }
+export { boundAddress }
 export { buildInfo }
 export { inspect }
 export { notify }

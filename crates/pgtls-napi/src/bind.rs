@@ -1,4 +1,5 @@
-//! The function `bindListener`: listening sockets with what Node's `listen` has no option for.
+//! The functions `bindListener` and `boundAddress`: listening sockets with what Node's `listen` has no option for, and what one that
+//! another process has bound is bound to.
 //!
 //! Node unlinks the path of a Unix-domain socket that it has bound whenever it closes it, also when a successor has the socket by
 //! then; and its version 20 does not know `SO_REUSEPORT`.
@@ -8,9 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::IntoRawFd;
 
 use napi_derive::napi;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::error::{Code, Result, fail};
+use crate::fd::with_borrowed;
 
 /// What is to be bound.
 #[napi(object, use_nullable = true)]
@@ -40,6 +42,43 @@ pub fn bind_listener(options: BindOptions) -> Result<i32> {
         Ok(socket) => Ok(socket.into_raw_fd()),
         Err(error) => Err(fail(Code::BindFailed, error.to_string())),
     }
+}
+
+/// Where a listening socket is bound.
+#[napi(object, use_nullable = true)]
+pub struct BoundAddress {
+    /// What `host` is.
+    #[napi(ts_type = "'tcp' | 'unix'")]
+    pub kind: String,
+    /// An IP address, or the path of the socket.
+    pub host: String,
+    /// 0 for a path.
+    pub port: u16,
+}
+
+/// Where the socket behind `fd` is bound; null when it is no stream socket that listens, or has neither IP address nor path.
+#[napi(catch_unwind)]
+pub fn bound_address(fd: i32) -> Option<BoundAddress> {
+    with_borrowed(fd, |fd| {
+        let socket = SockRef::from(&fd);
+        if !socket.is_listener().ok()? || socket.r#type().ok()? != Type::STREAM {
+            return None;
+        }
+        let address = socket.local_addr().ok()?;
+        if let Some(address) = address.as_socket() {
+            return Some(BoundAddress {
+                kind: "tcp".to_owned(),
+                host: address.ip().to_string(),
+                port: address.port(),
+            });
+        }
+        Some(BoundAddress {
+            kind: "unix".to_owned(),
+            host: address.as_pathname()?.to_str()?.to_owned(),
+            port: 0,
+        })
+    })
+    .flatten()
 }
 
 fn bind_unix(path: &str) -> io::Result<Socket> {

@@ -44,10 +44,18 @@ pub(crate) struct RelayState {
     pub(crate) outward: Flow,
     /// Which side ended first.
     pub(crate) first_end: Option<FirstEnd>,
-    /// The last that the client sent was `Terminate`.
-    has_terminated: bool,
-    /// The client has sent something since the backend last said `ReadyForQuery`.
-    is_busy: bool,
+    asked: Asked,
+}
+
+/// What the client has sent last. One byte: every idle session keeps two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Nothing since the backend last said `ReadyForQuery`.
+    Nothing,
+    /// Something.
+    Something,
+    /// `Terminate`, while the backend had not left it.
+    Terminate,
 }
 
 /// The side that ended first.
@@ -74,31 +82,34 @@ impl RelayState {
             inward: Flow::Open,
             outward: Flow::Open,
             first_end: None,
-            has_terminated: false,
-            is_busy: false,
+            asked: Asked::Nothing,
         }
     }
 
     /// Whether the backend may be in the middle of a statement. A `ReadyForQuery` that two reads cut in two is not seen: then it may be
     /// idle all the same.
     pub(crate) fn is_busy(self) -> bool {
-        self.is_busy
+        self.asked != Asked::Nothing
     }
 
     /// Notes whether the backend is ready for the next query with the last of these bytes.
     pub(crate) fn backend_sent(&mut self, bytes: &[u8]) {
         if let Some((rest, _status)) = bytes.split_last_chunk::<1>()
             && rest.ends_with(&READY_FOR_QUERY)
+            && self.asked == Asked::Something
         {
-            self.is_busy = false;
+            self.asked = Asked::Nothing;
         }
     }
 
     /// Notes whether the client has taken its leave with the last of these bytes; not if the backend has left it before.
     pub(crate) fn client_sent(&mut self, bytes: &[u8]) {
-        self.is_busy |= !bytes.is_empty();
-        if self.first_end.is_none() {
-            self.has_terminated = bytes.ends_with(&TERMINATE);
+        if self.first_end.is_none() && !bytes.is_empty() {
+            self.asked = if bytes.ends_with(&TERMINATE) {
+                Asked::Terminate
+            } else {
+                Asked::Something
+            };
         }
     }
 
@@ -122,7 +133,7 @@ impl RelayState {
     /// own end: that is the client's doing all the same.
     pub(crate) fn who_left(self) -> FirstEnd {
         match self.first_end {
-            Some(FirstEnd::Backend) if !self.has_terminated => FirstEnd::Backend,
+            Some(FirstEnd::Backend) if self.asked != Asked::Terminate => FirstEnd::Backend,
             Some(FirstEnd::Client | FirstEnd::Backend) | None => FirstEnd::Client,
         }
     }
