@@ -9,23 +9,22 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import {
-  type ConfigDiagnostic,
-  type Finding,
-  formatDiagnostic,
-  type KeyPath,
-} from '../config/diagnostics.ts';
+import { type ConfigDiagnostic, formatDiagnostic } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
-import { loadInspectedConfig, placeInFile } from '../config/parse.ts';
-import type { BindAddress, Config } from '../config/schema.ts';
+import { loadInspectedConfig } from '../config/parse.ts';
+import type { Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
 import type { PassedSocket } from '../proxy/listeners.ts';
 import type { Proxy as PgtlsProxy, ProxyDependencies } from '../proxy/proxy.ts';
 import type { ConfigSource } from '../proxy/reload.ts';
+import type { ServiceManager } from '../proxy/service-manager.ts';
+import { ProxyState } from '../proxy/state.ts';
 import { type Successor, Takeover } from '../proxy/takeover.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
+import { startPlaced } from './bind-errors.ts';
 import type { DemoOptions } from './demo.ts';
+import { activated, type NativeService, serviceManager } from './service.ts';
 import { launchSuccessor, predecessorOf } from './successor.ts';
 import {
   type CertificateInspection,
@@ -42,18 +41,21 @@ export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGUSR2';
 export interface CliHost {
   readonly environment: Environment;
   readonly nodeVersion: string;
+  readonly pid: number;
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
   readonly onSignal: (signal: CliSignal, handler: () => void) => void;
   /** Ends the process at once. */
   readonly exit: (code: number) => void;
   readonly nowMillis: () => number;
+  /** CLOCK_MONOTONIC. */
+  readonly monotonicMicros: () => bigint;
   /** Starts this program anew with these sockets; throws when that cannot be. */
   readonly launchSuccessor: (sockets: readonly PassedSocket[]) => Successor;
 }
 
 /** What the command needs to know about the native binding. */
-interface NativeModule {
+interface NativeModule extends NativeService {
   inspectConfig(config: Config): Promise<CertificateInspection>;
   buildInfo(): { version: string; rustls: string; provider: string; target: string };
 }
@@ -123,12 +125,15 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
   let onTakeover = () => {};
   host.onSignal('SIGHUP', () => onHangup());
   host.onSignal('SIGUSR2', () => onTakeover());
-  const { proxy, logger } = await startRun(command, host, modules);
+  const { proxy, logger, manager } = await startRun(command, host, modules);
   // A failure is in the log by then.
   onHangup = () => void proxy.reload().catch(() => {});
-  let onTaken = () => {};
+  let onTaken: (successorPid: number) => void = () => {};
   const taken = new Promise<'taken'>((resolve) => {
-    onTaken = () => resolve('taken');
+    onTaken = (successorPid) => {
+      manager.handOver(successorPid);
+      resolve('taken');
+    };
   });
   const sockets = () => proxy.passedSockets();
   const takeover = new Takeover({ launch: host.launchSuccessor, sockets, onTaken, logger });
@@ -148,7 +153,7 @@ async function startRun(
   command: CommandOf<'run'>,
   host: CliHost,
   modules: CliModules,
-): Promise<{ proxy: RunningProxy; logger: Logger }> {
+): Promise<{ proxy: RunningProxy; logger: Logger; manager: ServiceManager }> {
   const { configPath } = command;
   const predecessor = predecessorOf(host.environment);
   try {
@@ -159,12 +164,21 @@ async function startRun(
       const { keyPath: key, line, column, message } = warning;
       logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
     }
-    const inherited = predecessor === null ? {} : { inherited: predecessor.sockets };
-    const dependencies = { logger, source: sourceOf(command, host), ...inherited };
+    const native = await modules.loadNative();
+    const state = new ProxyState();
+    const manager = serviceManager(native, state, host, logger);
+    const sockets = predecessor?.sockets ?? activated(native, host, logger);
+    const dependencies = {
+      logger,
+      source: sourceOf(command, host),
+      state,
+      onReload: (phase: 'begins' | 'ends') => manager.reload(phase),
+      ...(sockets === null ? {} : { inherited: sockets }),
+    };
     const start = () => modules.startProxy(config, dependencies);
     const proxy = await startPlaced(configPath, config, start);
     predecessor?.ready();
-    return { proxy, logger };
+    return { proxy, logger, manager };
   } catch (error) {
     predecessor?.failed(errorText(error));
     throw error;
@@ -258,55 +272,6 @@ function withLogOptions(config: Config, { logLevel, logFormat }: CommandOf<'run'
   };
 }
 
-/** Addresses that cannot be bound are errors of the file, placed at their keys. */
-async function startPlaced(
-  configPath: string,
-  config: Config,
-  start: () => Promise<RunningProxy>,
-): Promise<RunningProxy> {
-  try {
-    return await start();
-  } catch (error) {
-    if (!(error instanceof PgtlsError && error.code === 'PGTLS_BIND_FAILED')) {
-      throw error;
-    }
-    const failures = error.cause instanceof AggregateError ? error.cause.errors : [error];
-    const findings = failures.map((failure) => bindFinding(failure, config));
-    const lines = placeInFile(configPath, findings).map((diagnostic) =>
-      formatDiagnostic(configPath, diagnostic),
-    );
-    throw new PgtlsError(error.code, lines.join('\n'), { cause: error });
-  }
-}
-
-function bindFinding(failure: unknown, config: Config): Finding {
-  const { message, cause } = failure instanceof Error ? failure : new Error(String(failure));
-  return { path: bindPath(cause, config), message, suggestion: null };
-}
-
-/** The key of the address that Node's error names; the file as a whole when it names none. */
-function bindPath(cause: unknown, config: Config): KeyPath {
-  const { address, hostname, port } = (cause ?? {}) as NodeListenError;
-  const isAt = (bind: BindAddress) =>
-    bind.kind === 'unix'
-      ? bind.path === address
-      : bind.host === hostname || (bind.host === address && bind.port === port);
-  for (const [index, { listener }] of config.proxies.entries()) {
-    const bind = listener.bindAddresses.findIndex(isAt);
-    if (bind >= 0) {
-      return ['proxy', index, 'listener', 'bind_address', bind];
-    }
-  }
-  return [];
-}
-
-/** What `listen` fails with: the address as resolved, or the name that was not. */
-interface NodeListenError {
-  readonly address?: string;
-  readonly hostname?: string;
-  readonly port?: number;
-}
-
 /** Errors whose message begins with file, line and column. */
 const PLACED_CODES: readonly PgtlsErrorCode[] = ['PGTLS_CONFIG_INVALID', 'PGTLS_BIND_FAILED'];
 
@@ -336,11 +301,13 @@ if (isProgram(process.argv[1])) {
     // biome-ignore lint/style/noProcessEnv: the one place where the environment comes in
     environment: process.env,
     nodeVersion: process.versions.node,
+    pid: process.pid,
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),
     exit: (exitCode) => process.exit(exitCode),
     nowMillis: Date.now,
+    monotonicMicros: () => process.hrtime.bigint() / 1_000n,
     launchSuccessor: (sockets) => {
       if (process.pid === 1) {
         throw new Error('a container ends with its first process, so that cannot have a successor');

@@ -118,6 +118,14 @@ export function bindListener(options: BindOptions): number {
   return converting(() => loadBinding().bindListener(options));
 }
 
+/** Where a listening socket is bound. */
+export type BoundAddress = Native.BoundAddress;
+
+/** Where the listening socket behind `fd` is bound; null when it is none. */
+export function boundAddress(fd: number): BoundAddress | null {
+  return converting(() => loadBinding().boundAddress(fd));
+}
+
 /** Tells the service manager, as sd_notify(3); false when there is none. Throws PGTLS_NOTIFY_FAILED. */
 export function notify(message: string): boolean {
   return converting(() => loadBinding().notify(message));

@@ -67,6 +67,8 @@ export class FakeProcess {
         this.exits.push(code);
       },
       nowMillis: () => NOW_MILLIS,
+      pid: 4241,
+      monotonicMicros: () => 0n,
       launchSuccessor: () => {
         this.calls.push('launch');
         return {
@@ -118,6 +120,8 @@ export class FakeProcess {
   }: FakeSettings) {
     return {
       inspectConfig: () => Promise.resolve(inspection),
+      notify: () => false,
+      boundAddress: () => null,
       buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),
     };
   }

@@ -1,6 +1,6 @@
 /** Takeovers of a running pgtls: which process serves now, and all of them ended with the test. */
 import { onTestFinished } from 'vitest';
-import { RunningProxy } from './running-proxy.ts';
+import { RunningProxy, type StartOptions } from './running-proxy.ts';
 import { until } from './until.ts';
 
 /** A pgtls whose processes replace each other; they share one log. */
@@ -15,8 +15,8 @@ export class Generations {
   }
 
   /** Starts the first one. */
-  static async start(config: string): Promise<Generations> {
-    const generations = new Generations(await RunningProxy.start(config));
+  static async start(config: string, options: StartOptions = {}): Promise<Generations> {
+    const generations = new Generations(await RunningProxy.start(config, options));
     onTestFinished(() => generations.#end());
     return generations;
   }
