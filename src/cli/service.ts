@@ -43,7 +43,7 @@ interface ActivatedSocket {
 }
 
 /** Microseconds within which a sign of life is expected of process `pid`; 0 = none is. */
-export function watchdogMicros(environment: Environment, pid: number): number {
+function watchdogMicros(environment: Environment, pid: number): number {
   const { WATCHDOG_USEC: micros, WATCHDOG_PID: wanted } = environment;
   const isOurs = wanted === undefined || wanted === String(pid);
   return isOurs && micros !== undefined && /^\d+$/.test(micros) ? Number(micros) : 0;
@@ -54,7 +54,7 @@ export function watchdogMicros(environment: Environment, pid: number): number {
  * of several the one with its address, or else one that is bound to its address. `onUnused` hears of those that no listener
  * took; those that listen are closed.
  */
-export function activatedSockets(
+function activatedSockets(
   environment: Environment,
   pid: number,
   boundAddress: (fd: number) => BoundSocket | null,

@@ -150,6 +150,7 @@ export interface ListenerConfig extends IdentityFiles {
   maxClientConn: number;
   maxClientConnPerIp: number;
   listenBacklog: number;
+  soReuseport: boolean;
   tcpKeepalive: boolean;
   tcpKeepidleMillis: number;
   tcpKeepintvlMillis: number;

@@ -23,7 +23,7 @@ import {
 } from './connection.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
 import type { Adopt } from './handoff.ts';
-import { type InheritedSocket, ServerSocket } from './server-socket.ts';
+import { type BindRequest, type InheritedSocket, ServerSocket } from './server-socket.ts';
 
 /** What one listener is told and may be told anew; everything but the address is the same for all of a route. */
 export interface ListenerSettings {
@@ -46,8 +46,10 @@ export interface ListenerOptions extends ListenerSettings {
   readonly backlog: number;
   /** What to listen on instead of binding; null = bind. */
   readonly inherited: InheritedSocket | null;
-  /** Binds a unix socket and gives its descriptor. */
-  readonly bindUnix: (path: string) => number;
+  /** Shares the port with others that ask for it, too. */
+  readonly reusePort: boolean;
+  /** Binds what Node cannot, and gives the descriptor. */
+  readonly bindSocket: (request: BindRequest) => number;
   /** Lets connections wait until {@link Listener.release}. */
   readonly isHeld: boolean;
   readonly nextConnectionId: () => number;

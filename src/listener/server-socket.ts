@@ -4,6 +4,8 @@
  * A unix socket is always bound by the addon and opened by its descriptor: Node would unlink the path of one that it had bound
  * itself whenever it closes it, also when a successor has it by then. Whoever owns the path removes it here.
  */
+
+import { lookup } from 'node:dns/promises';
 import { type BigIntStats, closeSync, lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:net';
 import type { BindAddress } from '../config/schema.ts';
@@ -25,8 +27,20 @@ export interface ServerSocketOptions {
   readonly ipv6Only: boolean;
   readonly backlog: number;
   readonly inherited: InheritedSocket | null;
-  /** Binds a unix socket and gives its descriptor. */
-  readonly bindUnix: (path: string) => number;
+  /** Shares a TCP port with others that ask for it, too. */
+  readonly reusePort: boolean;
+  /** Binds what Node cannot, and gives the descriptor. */
+  readonly bindSocket: (request: BindRequest) => number;
+}
+
+/** A socket to be bound outside of Node. */
+export interface BindRequest {
+  kind: 'tcp' | 'unix';
+  /** An IP address, or a path. */
+  host: string;
+  port: number;
+  ipv6Only: boolean;
+  reusePort: boolean;
 }
 
 /** Owns the path of a unix socket as long as that is the same file, unless told otherwise. */
@@ -50,6 +64,10 @@ export class ServerSocket {
       await this.#listenOnPath(address.path);
     } else {
       const { host, port } = address;
+      if (this.#options.reusePort) {
+        await this.#listenOn(await this.#bindShared(host, port));
+        return;
+      }
       await this.#listening(() => this.#server.listen({ host, port, backlog, ipv6Only }));
     }
   }
@@ -112,13 +130,26 @@ export class ServerSocket {
   }
 
   async #bindUnix(path: string): Promise<number> {
+    const { bindSocket } = this.#options;
+    const request = { host: path, port: 0, ipv6Only: false, reusePort: false };
     try {
-      return this.#options.bindUnix(path);
+      return bindSocket({ kind: 'unix', ...request });
     } catch (error) {
       if (!(await removeStaleSocket(path))) {
         throw Object.assign(error as Error, { address: path });
       }
-      return this.#options.bindUnix(path);
+      return bindSocket({ kind: 'unix', ...request });
+    }
+  }
+
+  /** Node 20 has no SO_REUSEPORT. The error names the address as Node's own do. */
+  async #bindShared(hostname: string, port: number): Promise<number> {
+    const { bindSocket, ipv6Only } = this.#options;
+    try {
+      const { address: host } = await lookup(hostname);
+      return bindSocket({ kind: 'tcp', host, port, ipv6Only, reusePort: true });
+    } catch (error) {
+      throw Object.assign(error as Error, { hostname, address: hostname, port });
     }
   }
 

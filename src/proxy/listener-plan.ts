@@ -14,6 +14,7 @@ export interface ListenerPlan extends ListenerSettings {
   readonly key: string;
   readonly ipv6Only: boolean;
   readonly backlog: number;
+  readonly reusePort: boolean;
 }
 
 /** In the order of the file. Throws PGTLS_CONFIG_INVALID for an access list that does not hold. */
@@ -21,7 +22,7 @@ export function listenerPlans(config: Config, idOf: (name: string) => number): L
   const all = config.proxies.flatMap(({ listener }) => listener.bindAddresses);
   return config.proxies.flatMap((proxy) => {
     const access = accessListOf(proxy);
-    const { bindAddresses, sslmode, sslnegotiation, listenBacklog } = proxy.listener;
+    const { bindAddresses, sslmode, sslnegotiation, listenBacklog, soReuseport } = proxy.listener;
     return bindAddresses.map((address, index) => ({
       key: keyOf(address, proxy.name, index),
       routeId: idOf(proxy.name),
@@ -29,6 +30,7 @@ export function listenerPlans(config: Config, idOf: (name: string) => number): L
       address,
       ipv6Only: isIpv6WildcardBesideIpv4(address, all),
       backlog: listenBacklog,
+      reusePort: soReuseport,
       maxNegotiating: config.maxClientConn,
       policy: { sslmode, sslnegotiation },
       access,

@@ -7,14 +7,14 @@ import { closeSync, rmSync } from 'node:fs';
 import { PgtlsError } from '../errors.ts';
 import type { Adopt } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerObserver } from '../listener/listener.ts';
-import type { InheritedSocket } from '../listener/server-socket.ts';
+import type { BindRequest, InheritedSocket } from '../listener/server-socket.ts';
 import type { ListenerPlan } from './listener-plan.ts';
 
 /** What the listeners share. */
 export interface SharedByListeners {
   readonly adopt: Adopt;
   readonly observer: ListenerObserver;
-  readonly bindUnix: (path: string) => number;
+  readonly bindSocket: (request: BindRequest) => number;
 }
 
 /** Listening sockets of another process, found by a plan; each is given once. */
@@ -198,6 +198,9 @@ function reconfigure({ plan: old, listener }: PlannedListener, plan: ListenerPla
   const doubts: string[] = [];
   if (plan.backlog !== old.backlog) {
     doubts.push('listen_backlog stays as it was until the next start');
+  }
+  if (plan.reusePort !== old.reusePort) {
+    doubts.push('so_reuseport stays as it was until the address is bound anew');
   }
   try {
     listener.reconfigure(plan);

@@ -136,7 +136,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
       dataPlane.adopt(fd, handoff);
       reports.adopted();
     };
-    const shared: SharedByListeners = { adopt, observer: log, bindUnix };
+    const shared: SharedByListeners = { adopt, observer: log, bindSocket: bindListener };
     const listeners = await Listeners.bind(plans, shared, inherited);
     const reload = new ConfigReload(
       {
@@ -159,10 +159,6 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     dataPlane.close();
     throw error;
   }
-}
-
-function bindUnix(host: string): number {
-  return bindListener({ kind: 'unix', host, port: 0, ipv6Only: false, reusePort: false });
 }
 
 /** Nobody waits for an answer once the data plane is closed; an answer that cannot be given leaves its connection to its deadline. */

@@ -39,10 +39,10 @@ beforeEach(async () => {
 });
 
 /** One route by TCP and one by a unix socket. */
-function start(top: Table = {}, listener: Table = {}): Promise<Generations> {
+function start(top: Table = {}): Promise<Generations> {
   const backend = plainBackend(material().plain.port);
   const routes = [
-    { name: 'tcp', backend, listener: { bind_address: `127.0.0.1:${port}`, ...listener } },
+    { name: 'tcp', backend, listener: { bind_address: `127.0.0.1:${port}` } },
     { name: 'unix', backend, listener: { bind_address: `unix:${path}` } },
   ];
   return Generations.start(tls.config(routes, { log_level: 'info', ...top }));
@@ -149,6 +149,17 @@ test('a successor reads the file anew: an address that is gone is closed, one th
     }
   });
   expect(existsSync(path)).toBe(false);
+});
+
+test('with so_reuseport several programs share a port, and each can be taken over', async () => {
+  const backend = plainBackend(material().plain.port);
+  const listener = { bind_address: `127.0.0.1:${port}`, so_reuseport: true };
+  const config = tls.config([{ backend, listener }]);
+  const [first, second] = [await Generations.start(config), await Generations.start(config)];
+  await login(port);
+  await first.next();
+  await second.next();
+  await login(port);
 });
 
 test('no program that pgtls runs inherits a listening socket', async () => {

@@ -49,8 +49,8 @@ export async function startListener(
     ipv6Only: false,
     backlog: 128,
     inherited: null,
-    bindUnix: (host) =>
-      bindAddress({ kind: 'unix', host, port: 0, ipv6Only: false, reusePort: false }),
+    reusePort: false,
+    bindSocket: bindAddress,
     isHeld: false,
     maxNegotiating: 0,
     policy: { sslmode: 'prefer', sslnegotiation: 'any' },
