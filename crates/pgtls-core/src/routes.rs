@@ -120,7 +120,7 @@ impl Route {
 }
 
 /// How long a route that was taken away serves connections that were accepted before and still negotiate.
-const RETIREMENT: Duration = Duration::from_secs(10 * 60);
+const RETIREMENT: Duration = Duration::from_mins(10);
 
 /// All routes by id. Reads are short; the lock is held for a look-up or a swap.
 #[derive(Debug, Default)]

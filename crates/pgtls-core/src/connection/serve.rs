@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 
 use crate::connection::cancel::cancel_statement;
 use crate::connection::close::{close_client, close_told};
-use crate::connection::ending::Ending;
 use crate::connection::journal::{Arrival, Journal};
 use crate::connection::login::log_in;
 use crate::connection::peer::Scratch;
@@ -154,7 +153,12 @@ async fn end_session(
     context: Context<'_>,
     journal: &mut Journal,
 ) {
-    let SessionEnd { ending, is_told } = end;
+    let SessionEnd {
+        ending,
+        is_told,
+        is_busy,
+    } = end;
+    let is_abandoned = is_busy && ending.reason == CloseReason::Drained;
     let client = &session.client;
     let closing = async {
         if is_told {
@@ -163,18 +167,14 @@ async fn end_session(
             close_client(client, ending.notice.as_ref(), context.scratch).await;
         }
     };
-    tokio::join!(closing, stop_statement(&ending, session, context));
+    let stopping = async {
+        if is_abandoned && let Some(entry) = &session.cancel_entry {
+            // PostgreSQL completes a statement whose client has gone: a session that a drain cuts takes its statement along.
+            cancel_statement(context.shared, entry, context.scratch).await;
+        }
+    };
+    tokio::join!(closing, stopping);
     journal.note_ending(ending);
-}
-
-/// PostgreSQL completes a statement whose client has gone: a session that a drain cuts takes its statement along.
-async fn stop_statement(ending: &Ending, session: &Session, context: Context<'_>) {
-    if let Some(entry) = &session.cancel_entry
-        && ending.reason == CloseReason::Drained
-        && session.state.is_busy()
-    {
-        cancel_statement(context.shared, entry, context.scratch).await;
-    }
 }
 
 #[cfg(test)]
