@@ -18,6 +18,7 @@ export type PgtlsErrorCode =
   | 'PGTLS_ADOPT_FAILED'
   | 'PGTLS_ROUTE_UNKNOWN'
   | 'PGTLS_TOO_MANY_CONNECTIONS'
+  | 'PGTLS_NOTIFY_FAILED'
   | 'PGTLS_CLOSED';
 
 /** What a code means and what to do about it, one sentence each. */
@@ -75,6 +76,10 @@ export const ERROR_CODES: Readonly<Record<PgtlsErrorCode, ErrorCodeDescription>>
   PGTLS_TOO_MANY_CONNECTIONS: {
     meaning: 'A connection was refused because a connection limit is reached.',
     remedy: 'Raise `max_client_conn` or `max_client_conn_per_ip`.',
+  },
+  PGTLS_NOTIFY_FAILED: {
+    meaning: 'The service manager (systemd) could not be told how pgtls is.',
+    remedy: 'Check that pgtls may write to the socket that `NOTIFY_SOCKET` names.',
   },
   PGTLS_CLOSED: {
     meaning: 'The proxy or the data plane was used after `close()`.',

@@ -28,3 +28,5 @@ export {
   type ProxySnapshot,
   startProxy,
 } from './proxy/proxy.ts';
+export type { ConfigSource, SourceConfig } from './proxy/reload.ts';
+export type { ProxyPhase, ProxyState } from './proxy/state.ts';

@@ -39,7 +39,8 @@ Options:
   -v, --version             print the versions of pgtls, rustls and its crypto provider
   -h, --help                print this
 
-Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reads the certificates anew
+Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reloads file and certificates;
+          SIGUSR2 lets a successor process take over
 Exit codes:  0 fine, 1 runtime error, 2 configuration or command line, 3 native binding missing
 `;
 

@@ -6,22 +6,26 @@
  * proxy, the addon and the demo are loaded by the commands that need them.
  */
 import { readFileSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import {
-  type ConfigDiagnostic,
-  type Finding,
-  formatDiagnostic,
-  type KeyPath,
-} from '../config/diagnostics.ts';
+import { type ConfigDiagnostic, formatDiagnostic } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
-import { loadInspectedConfig, placeInFile } from '../config/parse.ts';
-import type { BindAddress, Config } from '../config/schema.ts';
+import { loadInspectedConfig } from '../config/parse.ts';
+import type { Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
-import type { Proxy as PgtlsProxy } from '../proxy/proxy.ts';
+import type { PassedSocket } from '../proxy/listeners.ts';
+import type { Proxy as PgtlsProxy, ProxyDependencies } from '../proxy/proxy.ts';
+import type { ConfigSource } from '../proxy/reload.ts';
+import type { ServiceManager } from '../proxy/service-manager.ts';
+import { ProxyState } from '../proxy/state.ts';
+import { type Successor, Takeover } from '../proxy/takeover.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
+import { startPlaced } from './bind-errors.ts';
 import type { DemoOptions } from './demo.ts';
+import { activated, type NativeService, serviceManager } from './service.ts';
+import { launchSuccessor, predecessorOf } from './successor.ts';
 import {
   type CertificateInspection,
   type DateSeverity,
@@ -31,34 +35,39 @@ import {
 } from './validate.ts';
 
 /** Signals the command reacts to. */
-export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGUSR2';
 
 /** The process as the command sees it. */
 export interface CliHost {
   readonly environment: Environment;
   readonly nodeVersion: string;
+  readonly pid: number;
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
   readonly onSignal: (signal: CliSignal, handler: () => void) => void;
   /** Ends the process at once. */
   readonly exit: (code: number) => void;
   readonly nowMillis: () => number;
+  /** CLOCK_MONOTONIC. */
+  readonly monotonicMicros: () => bigint;
+  /** Starts this program anew with these sockets; throws when that cannot be. */
+  readonly launchSuccessor: (sockets: readonly PassedSocket[]) => Successor;
 }
 
 /** What the command needs to know about the native binding. */
-interface NativeModule {
+interface NativeModule extends NativeService {
   inspectConfig(config: Config): Promise<CertificateInspection>;
   buildInfo(): { version: string; rustls: string; provider: string; target: string };
 }
 
 /** What the command needs of a running proxy. */
-type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reloadCertificates'>;
+type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload' | 'passedSockets' | 'retire'>;
 
 /** The parts that a command loads when it needs them; tests put fakes here. */
 export interface CliModules {
   loadNative(): Promise<NativeModule>;
   createLogger(options: LoggerOptions): Promise<Logger>;
-  startProxy(config: Config, logger: Logger): Promise<RunningProxy>;
+  startProxy(config: Config, dependencies: ProxyDependencies): Promise<RunningProxy>;
   runDemo(options: DemoOptions): Promise<number>;
 }
 
@@ -74,8 +83,8 @@ const MODULES: CliModules = {
   loadNative: () => import('../data-plane/data-plane.ts'),
   createLogger: async (options) =>
     (await import('../observability/logger.ts')).createLogger(options),
-  startProxy: async (config, logger) =>
-    (await import('../proxy/proxy.ts')).startProxy(config, { logger }),
+  startProxy: async (config, dependencies) =>
+    (await import('../proxy/proxy.ts')).startProxy(config, dependencies),
   runDemo: async (options) => (await import('./demo.ts')).runDemo(options),
 };
 
@@ -110,27 +119,70 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
 }
 
 async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules): Promise<number> {
-  const { configPath } = command;
   const signals = watchShutdown(host);
-  // Before anything takes time: the default action of SIGHUP is to end the process.
+  // Before anything takes time: the default action of these signals is to end the process.
   let onHangup = () => {};
+  let onTakeover = () => {};
   host.onSignal('SIGHUP', () => onHangup());
-  const loaded = await load(configPath, 'warning', host, modules);
-  const config = withLogOptions(loaded.config, command);
-  const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
-  for (const warning of loaded.warnings) {
-    const { keyPath: key, line, column, message } = warning;
-    logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
-  }
-  const proxy = await startPlaced(configPath, config, () => modules.startProxy(config, logger));
-  onHangup = () => void reloadCertificates(proxy, logger);
-  await signals.requested;
+  host.onSignal('SIGUSR2', () => onTakeover());
+  const { proxy, logger, manager } = await startRun(command, host, modules);
+  // A failure is in the log by then.
+  onHangup = () => void proxy.reload().catch(() => {});
+  let onTaken: (successorPid: number) => void = () => {};
+  const taken = new Promise<'taken'>((resolve) => {
+    onTaken = (successorPid) => {
+      manager.handOver(successorPid);
+      resolve('taken');
+    };
+  });
+  const sockets = () => proxy.passedSockets();
+  const takeover = new Takeover({ launch: host.launchSuccessor, sockets, onTaken, logger });
+  onTakeover = () => void takeover.begin();
+  const why = await Promise.race([signals.requested, taken]);
+  takeover.abort();
   try {
-    await proxy.drain();
+    await (why === 'taken' ? proxy.retire() : proxy.drain());
   } finally {
     await proxy.close();
   }
   return EXIT_CODES.fine;
+}
+
+/** Starts the proxy, on the sockets of a predecessor if there is one, and tells that how it went. */
+async function startRun(
+  command: CommandOf<'run'>,
+  host: CliHost,
+  modules: CliModules,
+): Promise<{ proxy: RunningProxy; logger: Logger; manager: ServiceManager }> {
+  const { configPath } = command;
+  const predecessor = predecessorOf(host.environment);
+  try {
+    const loaded = await load(configPath, 'warning', host, modules);
+    const config = withLogOptions(loaded.config, command);
+    const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
+    for (const warning of loaded.warnings) {
+      const { keyPath: key, line, column, message } = warning;
+      logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
+    }
+    const native = await modules.loadNative();
+    const state = new ProxyState();
+    const manager = serviceManager(native, state, host, logger);
+    const sockets = predecessor?.sockets ?? activated(native, host, logger);
+    const dependencies = {
+      logger,
+      source: sourceOf(command, host),
+      state,
+      onReload: (phase: 'begins' | 'ends') => manager.reload(phase),
+      ...(sockets === null ? {} : { inherited: sockets }),
+    };
+    const start = () => modules.startProxy(config, dependencies);
+    const proxy = await startPlaced(configPath, config, start);
+    predecessor?.ready();
+    return { proxy, logger, manager };
+  } catch (error) {
+    predecessor?.failed(errorText(error));
+    throw error;
+  }
 }
 
 async function validate(
@@ -180,10 +232,10 @@ async function load(
 }
 
 /** The first SIGTERM or SIGINT asks for an orderly end, the second one ends at once. */
-function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSignal } {
+function watchShutdown(host: CliHost): { requested: Promise<'requested'>; stop: AbortSignal } {
   const controller = new AbortController();
-  const requested = new Promise<void>((resolve) => {
-    controller.signal.addEventListener('abort', () => resolve(), { once: true });
+  const requested = new Promise<'requested'>((resolve) => {
+    controller.signal.addEventListener('abort', () => resolve('requested'), { once: true });
   });
   const onSignal = () => {
     if (controller.signal.aborted) {
@@ -196,13 +248,20 @@ function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSi
   return { requested, stop: controller.signal };
 }
 
-async function reloadCertificates(proxy: RunningProxy, logger: Logger): Promise<void> {
-  try {
-    await proxy.reloadCertificates();
-  } catch (error) {
-    const result = { event: 'cert.reload', result: 'failure', err: error };
-    logger.error(result, `certificates not reloaded, the old ones stay: ${errorText(error)}`);
-  }
+/** The file, to be read again while the proxy runs. */
+function sourceOf(command: CommandOf<'run'>, host: CliHost): ConfigSource {
+  const { configPath } = command;
+  return {
+    file: resolve(configPath),
+    load: async (inspect) => {
+      const { config, warnings } = await loadInspectedConfig(
+        configPath,
+        host.environment,
+        async (read) => judgeDates(await inspect(read), 'warning', host.nowMillis()),
+      );
+      return { config: withLogOptions(config, command), warnings };
+    },
+  };
 }
 
 function withLogOptions(config: Config, { logLevel, logFormat }: CommandOf<'run'>): Config {
@@ -211,55 +270,6 @@ function withLogOptions(config: Config, { logLevel, logFormat }: CommandOf<'run'
     logLevel: logLevel ?? config.logLevel,
     logFormat: logFormat ?? config.logFormat,
   };
-}
-
-/** Addresses that cannot be bound are errors of the file, placed at their keys. */
-async function startPlaced(
-  configPath: string,
-  config: Config,
-  start: () => Promise<RunningProxy>,
-): Promise<RunningProxy> {
-  try {
-    return await start();
-  } catch (error) {
-    if (!(error instanceof PgtlsError && error.code === 'PGTLS_BIND_FAILED')) {
-      throw error;
-    }
-    const failures = error.cause instanceof AggregateError ? error.cause.errors : [error];
-    const findings = failures.map((failure) => bindFinding(failure, config));
-    const lines = placeInFile(configPath, findings).map((diagnostic) =>
-      formatDiagnostic(configPath, diagnostic),
-    );
-    throw new PgtlsError(error.code, lines.join('\n'), { cause: error });
-  }
-}
-
-function bindFinding(failure: unknown, config: Config): Finding {
-  const { message, cause } = failure instanceof Error ? failure : new Error(String(failure));
-  return { path: bindPath(cause, config), message, suggestion: null };
-}
-
-/** The key of the address that Node's error names; the file as a whole when it names none. */
-function bindPath(cause: unknown, config: Config): KeyPath {
-  const { address, hostname, port } = (cause ?? {}) as NodeListenError;
-  const isAt = (bind: BindAddress) =>
-    bind.kind === 'unix'
-      ? bind.path === address
-      : bind.host === hostname || (bind.host === address && bind.port === port);
-  for (const [index, { listener }] of config.proxies.entries()) {
-    const bind = listener.bindAddresses.findIndex(isAt);
-    if (bind >= 0) {
-      return ['proxy', index, 'listener', 'bind_address', bind];
-    }
-  }
-  return [];
-}
-
-/** What `listen` fails with: the address as resolved, or the name that was not. */
-interface NodeListenError {
-  readonly address?: string;
-  readonly hostname?: string;
-  readonly port?: number;
 }
 
 /** Errors whose message begins with file, line and column. */
@@ -291,11 +301,22 @@ if (isProgram(process.argv[1])) {
     // biome-ignore lint/style/noProcessEnv: the one place where the environment comes in
     environment: process.env,
     nodeVersion: process.versions.node,
+    pid: process.pid,
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),
     exit: (exitCode) => process.exit(exitCode),
     nowMillis: Date.now,
+    monotonicMicros: () => process.hrtime.bigint() / 1_000n,
+    launchSuccessor: (sockets) => {
+      if (process.pid === 1) {
+        throw new Error('a container ends with its first process, so that cannot have a successor');
+      }
+      const { execPath: program, execArgv, argv } = process;
+      const start = { program, arguments: [...execArgv, ...argv.slice(1)] };
+      // biome-ignore lint/style/noProcessEnv: what the successor gets, too
+      return launchSuccessor({ ...start, environment: process.env }, sockets);
+    },
   });
   process.exit(code);
 }

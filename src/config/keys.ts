@@ -55,7 +55,7 @@ const TOP: KeyTable = {
   reload_on_change: key(
     'boolean',
     'true',
-    'Certificates, keys and all other files that are named are read again on a change.',
+    'This file, certificates, keys and all other files that are named are read again on a change.',
   ),
   proxy: key('list of tables', 'at least one', 'The routes: one `[[proxy]]` each.'),
 };
@@ -146,6 +146,11 @@ const LISTENER: KeyTable = {
   allow: key('list of CIDR', '[]', 'Client addresses that may connect; empty = all.'),
   deny: key('list of CIDR', '[]', 'Client addresses that may not; wins over `allow`.'),
   listen_backlog: key('integer', '4096', 'Connections the kernel queues before accept.'),
+  so_reuseport: key(
+    'boolean',
+    'false',
+    'TCP ports are shared with other processes that ask for it, too; for scale-out only.',
+  ),
   tcp_keepalive: key('boolean', 'true', 'TCP keepalive, on both legs as the four keys below.'),
   tcp_keepidle: key('duration', '0', 'Idle time before the first probe; 0 = system default.'),
   tcp_keepintvl: key('duration', '0', 'Time between probes; 0 = system default.'),
@@ -269,7 +274,7 @@ const LATER_BACKEND: readonly string[] = ['proxy_protocol', 'application_name_ad
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
   top: ['admin'],
   proxy: [],
-  listener: ['conn_rate_per_ip', 'proxy_protocol', 'trusted_proxies', 'so_reuseport'],
+  listener: ['conn_rate_per_ip', 'proxy_protocol', 'trusted_proxies'],
   host: [],
   backend: LATER_BACKEND,
   route: [],

@@ -61,6 +61,7 @@ export function readListener(reader: TableReader): ReadListener {
     maxClientConn: reader.integer('max_client_conn', 0, { min: 0 }),
     maxClientConnPerIp: reader.integer('max_client_conn_per_ip', 0, { min: 0 }),
     listenBacklog: reader.integer('listen_backlog', 4096, { min: 1 }),
+    soReuseport: reader.boolean('so_reuseport', false),
     ...readSocket(reader),
     allow: readNetworks(reader, 'allow'),
     deny: readNetworks(reader, 'deny'),

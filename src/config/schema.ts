@@ -73,7 +73,7 @@ export interface Config {
   clientLoginTimeoutMillis: number;
   shutdownTimeoutMillis: number;
   shutdownDelayMillis: number;
-  /** Whether certificate files are watched, besides SIGHUP. */
+  /** Whether certificate files and the configuration file are watched, besides SIGHUP. */
   reloadOnChange: boolean;
   proxies: readonly ProxyConfig[];
 }
@@ -150,6 +150,7 @@ export interface ListenerConfig extends IdentityFiles {
   maxClientConn: number;
   maxClientConnPerIp: number;
   listenBacklog: number;
+  soReuseport: boolean;
   tcpKeepalive: boolean;
   tcpKeepidleMillis: number;
   tcpKeepintvlMillis: number;

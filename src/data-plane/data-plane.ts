@@ -112,6 +112,27 @@ export function buildInfo(): BuildInfo {
   return converting(() => loadBinding().buildInfo());
 }
 
+/** What a listening socket is bound to. */
+export type BindOptions = Native.BindOptions;
+
+/** Binds a socket and gives its descriptor, the caller's to close; it does not listen yet. Throws PGTLS_BIND_FAILED. */
+export function bindListener(options: BindOptions): number {
+  return converting(() => loadBinding().bindListener(options));
+}
+
+/** Where a listening socket is bound. */
+export type BoundAddress = Native.BoundAddress;
+
+/** Where the listening socket behind `fd` is bound; null when it is none. */
+export function boundAddress(fd: number): BoundAddress | null {
+  return converting(() => loadBinding().boundAddress(fd));
+}
+
+/** Tells the service manager, as sd_notify(3); false when there is none. Throws PGTLS_NOTIFY_FAILED. */
+export function notify(message: string): boolean {
+  return converting(() => loadBinding().notify(message));
+}
+
 /** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
 export function loadBinding(path: string = BINDING_PATH): typeof Native {
   if (loaded !== null && path === BINDING_PATH) {

@@ -1,5 +1,5 @@
 /**
- * Config → the options of the native side; a route's id is its place in the file.
+ * Config → the options of the native side; a route's id is its place in the file unless told otherwise.
  */
 import type {
   BackendAddress,
@@ -26,23 +26,25 @@ const NO_HOOKS: HookSet = {
   route: false,
 };
 
-/** Options for the whole file; `reportTlsEstablished` asks for an event per handshake, `hooks` for questions. */
+/**
+ * Options for the whole file; `reportTlsEstablished` asks for an event per handshake, `hooks` for questions. `idOf` gives a
+ * route's id by its name, where it shall outlive a change of the file.
+ */
 export function toDataPlaneOptions(
   config: Config,
   reportTlsEstablished: boolean,
   hooks: HookSet = NO_HOOKS,
+  idOf: ((name: string) => number) | null = null,
 ): DataPlaneOptions {
   return {
     workers: config.workers,
     maxClientConn: config.maxClientConn,
     maxConcurrentHandshakes: config.maxConcurrentHandshakes,
     reportTlsEstablished,
-    routes: toRouteOptions(config, hooks),
+    routes: config.proxies.map((proxy, index) =>
+      routeOptions(proxy, idOf?.(proxy.name) ?? index, hooks),
+    ),
   };
-}
-
-function toRouteOptions(config: Config, hooks: HookSet): RouteOptions[] {
-  return config.proxies.map((proxy, routeId) => routeOptions(proxy, routeId, hooks));
 }
 
 function routeOptions(proxy: ProxyConfig, routeId: number, hooks: HookSet): RouteOptions {

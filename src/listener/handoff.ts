@@ -1,11 +1,11 @@
 /**
- * Gives an accepted socket to the data plane: the only place that touches a socket's descriptor.
+ * Gives an accepted socket to the data plane: the only place that touches a socket's descriptor, or a server's.
  *
  * Within one tick Node's read-ahead is drained, the data plane duplicates the descriptor, and
  * Node's own is closed (libuv closes without a shutdown, so the connection lives on in the
  * duplicate). Nothing can be read in between, hence no byte is lost. See the ADR on the hand-off.
  */
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { PgtlsError } from '../errors.ts';
 import type { Encryption } from '../negotiation/state.ts';
 
@@ -59,15 +59,20 @@ function joined(earlier: Buffer | null, later: Buffer | null): Buffer | null {
   return earlier === null || later === null ? (earlier ?? later) : Buffer.concat([earlier, later]);
 }
 
+/** The descriptor of a listening socket, which stays the server's. */
+export function serverDescriptor(server: Server): number {
+  return fileDescriptorOf(server);
+}
+
 /** Node has no public way to ask for the descriptor; `_handle.fd` is it on every POSIX system. */
-function fileDescriptorOf(socket: Socket): number {
+function fileDescriptorOf(socket: Socket | Server): number {
   const handle: unknown = Reflect.get(socket, '_handle');
   const fd: unknown =
     typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
   if (typeof fd !== 'number' || fd < 0) {
     throw new PgtlsError(
       'PGTLS_FD_UNAVAILABLE',
-      `Node.js gave no file descriptor for the accepted socket (got ${String(fd)})`,
+      `Node.js gave no file descriptor for the socket (got ${String(fd)})`,
     );
   }
   return fd;

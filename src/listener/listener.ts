@@ -23,22 +23,35 @@ import {
 } from './connection.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
 import type { Adopt, Receive } from './handoff.ts';
-import { applyPermissions, removeStaleSocket } from './unix-socket.ts';
+import { type BindRequest, type InheritedSocket, ServerSocket } from './server-socket.ts';
 
-/** What one listener is told; everything but the address is the same for all of a route. */
-export interface ListenerOptions {
+/** What one listener is told and may be told anew; everything but the address is the same for all of a route. */
+export interface ListenerSettings {
   readonly routeId: number;
   readonly routeName: string;
+  /** A reload changes no more of it than mode and group of a unix socket. */
   readonly address: BindAddress;
-  /** Leaves the IPv4 port of an IPv6 wildcard to another listener. */
-  readonly ipv6Only: boolean;
-  readonly backlog: number;
   /** Connections beyond so many that still negotiate are closed at once; 0 = unlimited. */
   readonly maxNegotiating: number;
   readonly policy: NegotiationPolicy;
   readonly access: AccessList;
   /** From accept to the first ReadyForQuery; 0 = unlimited. */
   readonly loginTimeoutMillis: number;
+}
+
+/** All that makes a listener. */
+export interface ListenerOptions extends ListenerSettings {
+  /** Leaves the IPv4 port of an IPv6 wildcard to another listener. */
+  readonly ipv6Only: boolean;
+  readonly backlog: number;
+  /** What to listen on instead of binding; null = bind. */
+  readonly inherited: InheritedSocket | null;
+  /** Shares the port with others that ask for it, too. */
+  readonly reusePort: boolean;
+  /** Binds what Node cannot, and gives the descriptor. */
+  readonly bindSocket: (request: BindRequest) => number;
+  /** Lets connections wait until {@link Listener.release}. */
+  readonly isHeld: boolean;
   readonly nextConnectionId: () => number;
   readonly adopt: Adopt;
   readonly receive: Receive;
@@ -59,6 +72,14 @@ export interface Listener {
   readonly address: string;
   /** Connections whose socket is still Node's. */
   readonly negotiatingCount: number;
+  /** The listening socket, with its descriptor and path. */
+  readonly socket: ServerSocket;
+  /** For connections to come; those that negotiate go on as they began. Throws, last of all, when mode or group cannot be set. */
+  reconfigure(settings: ListenerSettings): void;
+  /** Serves the connections that were held, and those to come at once. */
+  release(): void;
+  /** Stops accepting and removes the path; resolves when the last connection that negotiates is done with. */
+  stopAccepting(): Promise<void>;
   /** Stops accepting and closes every connection that still negotiates; idempotent. */
   close(): Promise<void>;
 }
@@ -85,10 +106,14 @@ export async function bindListener(options: ListenerOptions): Promise<Listener> 
 }
 
 class BoundListener implements Listener {
-  readonly #options: ListenerOptions;
+  readonly socket: ServerSocket;
+  #options: ListenerOptions;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
-  readonly #context: ConnectionContext;
+  #context: ConnectionContext;
+  /** Of all contexts, until the end. */
+  readonly #queues = new Set<DeadlineQueue>();
+  #held: Socket[] | null;
   #closing: Promise<void> | null = null;
 
   constructor(options: ListenerOptions) {
@@ -102,21 +127,18 @@ class BoundListener implements Listener {
       finished: (info, end) => options.observer.finished(info, end),
       closed: (connection) => this.#connections.delete(connection),
     };
+    this.#queues.add(this.#context.loginDeadlines).add(this.#context.lingerDeadlines);
+    this.#held = options.isHeld ? [] : null;
     this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
-    if (options.maxNegotiating > 0) {
-      this.#server.maxConnections = options.maxNegotiating;
-    }
+    this.#server.maxConnections = options.maxNegotiating || Number.MAX_SAFE_INTEGER;
+    this.socket = new ServerSocket(this.#server, options);
     this.#server.on('drop', () =>
-      options.observer.acceptFailed(options.routeId, new Error('too many connections negotiate')),
+      options.observer.acceptFailed(
+        this.#options.routeId,
+        new Error('too many connections negotiate'),
+      ),
     );
-    this.#server.on('connection', (socket) => {
-      try {
-        this.#onConnection(socket);
-      } catch (error) {
-        socket.destroy();
-        options.observer.acceptFailed(options.routeId, error as Error);
-      }
-    });
+    this.#server.on('connection', (socket) => this.#take(socket));
   }
 
   get address(): string {
@@ -131,49 +153,70 @@ class BoundListener implements Listener {
   }
 
   async listen(): Promise<void> {
-    const { address, observer, routeId } = this.#options;
-    try {
-      await this.#bind();
-    } catch (error) {
-      const isInUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-      if (address.kind === 'tcp' || !isInUse || !(await removeStaleSocket(address.path))) {
-        throw error;
-      }
-      await this.#bind();
+    await this.socket.listen();
+    const { observer } = this.#options;
+    this.#server.on('error', (error) => observer.acceptFailed(this.#options.routeId, error));
+  }
+
+  reconfigure(settings: ListenerSettings): void {
+    const { policy, maxNegotiating, loginTimeoutMillis } = settings;
+    if (loginTimeoutMillis !== this.#options.loginTimeoutMillis) {
+      const loginDeadlines = new DeadlineQueue(loginTimeoutMillis);
+      this.#queues.add(loginDeadlines);
+      this.#context = { ...this.#context, loginDeadlines };
     }
-    this.#server.on('error', (error) => observer.acceptFailed(routeId, error));
+    this.#context = { ...this.#context, policy };
+    this.#server.maxConnections = maxNegotiating || Number.MAX_SAFE_INTEGER;
+    this.#options = { ...this.#options, ...settings };
+    this.socket.applyPermissions(settings.address);
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const socket of held) {
+      this.#take(socket);
+    }
+  }
+
+  stopAccepting(): Promise<void> {
+    this.socket.removePath();
+    return new Promise((resolve) => {
+      // An error here says that it did not listen any more.
+      this.#server.close(() => resolve());
+    });
   }
 
   close(): Promise<void> {
-    this.#closing ??= new Promise((resolve) => {
-      // An error here says that the server never listened.
-      this.#server.close(() => resolve());
-      for (const connection of this.#connections) {
-        connection.shutdown();
-      }
-      this.#context.loginDeadlines.close();
-      this.#context.lingerDeadlines.close();
-    });
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  #bind(): Promise<void> {
-    const { address, backlog, ipv6Only } = this.#options;
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.once('listening', () => {
-        this.#server.removeListener('error', reject);
-        resolve();
-      });
-      if (address.kind === 'tcp') {
-        this.#server.listen({ host: address.host, port: address.port, backlog, ipv6Only });
-        return;
+  #close(): Promise<void> {
+    const closed = this.stopAccepting();
+    for (const connection of this.#connections) {
+      connection.shutdown();
+    }
+    for (const socket of this.#held ?? []) {
+      socket.on('error', () => {}).destroy();
+    }
+    for (const queue of this.#queues) {
+      queue.close();
+    }
+    return closed;
+  }
+
+  #take(socket: Socket): void {
+    try {
+      if (this.#held === null) {
+        this.#onConnection(socket);
+      } else {
+        this.#held.push(socket);
       }
-      this.#server.listen({ path: address.path, backlog });
-      if (this.#server.listening) {
-        applyPermissions(address.path, address.mode, address.group);
-      }
-    });
+    } catch (error) {
+      socket.destroy();
+      this.#options.observer.acceptFailed(this.#options.routeId, error as Error);
+    }
   }
 
   #onConnection(socket: Socket): void {

@@ -178,7 +178,8 @@ export class CertificateRefresh {
 
   #warn(event: string, routeId: number, fields: object, message: string): void {
     const { options, logger } = this.#options;
-    logger.warn({ event, route: options.routes[routeId]?.name, ...fields }, message);
+    const route = options.routes.find((candidate) => candidate.routeId === routeId)?.name;
+    logger.warn({ event, route, ...fields }, message);
   }
 }
 

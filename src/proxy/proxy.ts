@@ -5,9 +5,10 @@
  * nothing is bound before everything is valid, and what was started is ended when a later step
  * fails. Order of the end: see shutdown.ts.
  */
-import type { BindAddress, Config, ProxyConfig } from '../config/schema.ts';
+import type { Config } from '../config/schema.ts';
 import {
   type Answer,
+  bindListener,
   type DataPlane,
   type DataPlaneOptions,
   type DataPlaneSnapshot,
@@ -16,17 +17,24 @@ import {
 } from '../data-plane/data-plane.ts';
 import { toDataPlaneOptions } from '../data-plane/options.ts';
 import { PgtlsError } from '../errors.ts';
-import { type AccessList, createAccessList } from '../listener/access.ts';
 import type { Adopt, Receive } from '../listener/handoff.ts';
-import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
-import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
 import { fingerprintNow } from './file-watch.ts';
 import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
+import { listenerPlans } from './listener-plan.ts';
+import {
+  type InheritedSockets,
+  Listeners,
+  NOTHING_INHERITED,
+  type PassedSocket,
+  type SharedByListeners,
+} from './listeners.ts';
+import { ConfigReload, type ConfigSource, certificatesNow, tellListeners } from './reload.ts';
 import { ReportCount } from './report-count.ts';
+import { RouteIds } from './route-ids.ts';
 import { Shutdown } from './shutdown.ts';
-import { watchedFiles } from './watched-files.ts';
+import { ProxyState } from './state.ts';
 
 /** An address a proxy listens on. */
 export interface BoundAddress {
@@ -44,7 +52,16 @@ export interface ProxySnapshot extends DataPlaneSnapshot {
 
 /** A running proxy. */
 export interface Proxy {
+  /** As they are now: a reload may change them. */
   readonly addresses: readonly BoundAddress[];
+  /** Whether it starts, is ready or drains. */
+  readonly state: ProxyState;
+  /**
+   * Puts `config`, or what the source of the configuration says now, in force for connections to come: listeners are added,
+   * removed and changed, certificates read again, and no session is touched. All or nothing: rejects with PgtlsError when it cannot be,
+   * and everything stays as it was. Keys that only a start can change stay, with a warning in the log.
+   */
+  reload(config?: Config): Promise<void>;
   /**
    * Reads certificates again, for new connections, and resolves when that is done; a failure is
    * logged and changes nothing. Never rejects.
@@ -52,6 +69,13 @@ export interface Proxy {
   reloadCertificates(): Promise<void>;
   /** Stops accepting, waits for sessions at most shutdown_timeout, closes; idempotent. */
   drain(): Promise<void>;
+  /** The listening sockets, for a successor; they stay this proxy's. */
+  passedSockets(): PassedSocket[];
+  /**
+   * As {@link Proxy.drain} once a successor accepts on the same sockets: no delay, paths of unix sockets stay, and connections that
+   * negotiate are served to their end.
+   */
+  retire(): Promise<void>;
   /** Ends everything at once, also in the middle of a drain; idempotent. */
   close(): Promise<void>;
   snapshot(): ProxySnapshot;
@@ -65,26 +89,39 @@ export interface ProxyDependencies {
     onEvent: OnDataPlaneEvent,
   ) => Promise<DataPlane>;
   readonly hooks?: ProxyHooks;
+  /** Where the configuration came from; without it, `reload` needs one. */
+  readonly source?: ConfigSource;
+  /** What is told of the phases; a new one unless given. */
+  readonly state?: ProxyState;
+  /** Sockets that listen already. */
+  readonly inherited?: InheritedSockets;
+  /** Called before and after each reload. */
+  readonly onReload?: (state: 'begins' | 'ends') => void;
 }
 
 /** How long the end of the program waits for reports that are under way. */
 const REPORTS_MILLIS = 5_000;
 
-type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'receive' | 'observer' | 'nextConnectionId'>;
-
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
 export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
   const { logger, createDataPlane = startDataPlane } = dependencies;
-  const { hooks = {} } = dependencies;
-  const plans = listenerPlans(config);
-  const names = config.proxies.map(({ name }) => name);
-  const log = new ConnectionLog(logger, names);
-  const options = toDataPlaneOptions(config, log.isDebugEnabled, hookSetOf(hooks));
-  const watched = config.reloadOnChange ? watchedNow(options) : null;
+  const { hooks = {}, source = null, inherited = NOTHING_INHERITED } = dependencies;
+  const ids = new RouteIds();
+  const idOf = (name: string) => ids.idOf(name);
+  const log = new ConnectionLog(logger, ids.names);
+  const optionsOf = (wanted: Config) =>
+    toDataPlaneOptions(wanted, log.isDebugEnabled, hookSetOf(hooks), idOf);
+  const plansOf = (wanted: Config) => listenerPlans(wanted, idOf);
+  const plans = plansOf(config);
+  const options = optionsOf(config);
+  const before = {
+    certificates: certificatesNow(config, options),
+    source: source === null ? null : fingerprintNow([source.file]),
+  };
   const reports = new ReportCount();
   const dataPlane = await createDataPlane(options, (event) => {
     if (isQuestion(event)) {
-      void answerOf(hooks, event, names).then((answer) => {
+      void answerOf(hooks, event, ids.names).then((answer) => {
         giveAnswer(dataPlane, event.questionId, answer, logger);
       });
       return;
@@ -94,23 +131,31 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     }
     log.dataPlaneEvent(event);
   });
-  const certificates = new CertificateRefresh({
-    dataPlane,
-    options,
-    intervalsMillis: config.proxies.map(({ listener }) => listener.certRefreshIntervalMillis),
-    watched,
-    logger,
-  });
   try {
     const adopt: Adopt = (fd, handoff) => {
       dataPlane.adopt(fd, handoff);
       reports.adopted();
     };
     const receive: Receive = (fd, into) => dataPlane.receiveAtOnce(fd, into);
-    const listeners = await bindAll(plans, { adopt, receive }, log);
-    await certificates.start();
-    const parts = { listeners, dataPlane, certificates, reports, log, logger, plans };
-    return new RunningProxy(config, parts);
+    const shared: SharedByListeners = { adopt, receive, observer: log, bindSocket: bindListener };
+    const listeners = await Listeners.bind(plans, shared, inherited);
+    const reload = new ConfigReload(
+      {
+        config,
+        source,
+        dataPlane,
+        optionsOf,
+        plansOf,
+        prepareListeners: (wanted) => listeners.prepare(wanted),
+        onReload: dependencies.onReload ?? (() => {}),
+        logger,
+      },
+      before,
+    );
+    await reload.start();
+    listeners.claim(inherited);
+    const state = dependencies.state ?? new ProxyState();
+    return new RunningProxy({ listeners, dataPlane, reload, reports, log, logger, state });
   } catch (error) {
     dataPlane.close();
     throw error;
@@ -133,142 +178,102 @@ function giveAnswer(
   }
 }
 
-function watchedNow(options: DataPlaneOptions): WatchedFiles {
-  const files = watchedFiles(options);
-  return { files, used: fingerprintNow(files) };
-}
-
 interface RunningParts {
-  readonly plans: readonly ListenerPlan[];
-  /** In the order of the plans. */
-  readonly listeners: readonly Listener[];
+  readonly listeners: Listeners;
   readonly dataPlane: DataPlane;
-  readonly certificates: CertificateRefresh;
+  readonly reload: ConfigReload;
   readonly reports: ReportCount;
   readonly log: ConnectionLog;
   readonly logger: Logger;
+  readonly state: ProxyState;
 }
 
 class RunningProxy implements Proxy {
-  readonly addresses: readonly BoundAddress[];
   readonly #parts: RunningParts;
   readonly #shutdown: Shutdown;
+  #isRetiring = false;
 
-  constructor(config: Config, parts: RunningParts) {
+  constructor(parts: RunningParts) {
     this.#parts = parts;
-    this.addresses = parts.listeners.map(({ address }, index) => ({
-      proxy: parts.plans[index]?.routeName ?? '',
-      address,
-    }));
-    for (const { proxy, address } of this.addresses) {
-      parts.logger.info(
-        { event: 'listener.bind', route: proxy, listener_addr: address },
-        'listening',
-      );
-    }
+    const { listeners, logger, dataPlane, reports, log, state } = parts;
+    tellListeners(logger, 'listener.bind', 'listening', listeners.active);
+    const config = () => parts.reload.config;
+    const isRetiring = () => this.#isRetiring;
     this.#shutdown = new Shutdown({
       stopAccepting: () => this.#stopAccepting(),
-      dataPlane: parts.dataPlane,
-      reportsSettled: () => parts.reports.settled(REPORTS_MILLIS),
-      ended: () => parts.log.flush(),
-      delayMillis: config.shutdownDelayMillis,
-      graceMillis: config.shutdownTimeoutMillis,
-      logger: parts.logger,
+      dataPlane,
+      reportsSettled: () => reports.settled(REPORTS_MILLIS),
+      ended: () => log.flush(),
+      get delayMillis() {
+        return isRetiring() ? 0 : config().shutdownDelayMillis;
+      },
+      get graceMillis() {
+        return config().shutdownTimeoutMillis;
+      },
+      logger,
     });
+    state.enter('ready');
+  }
+
+  get addresses(): readonly BoundAddress[] {
+    return this.#parts.listeners.active.map(({ plan, listener: { address } }) => ({
+      proxy: plan.routeName,
+      address,
+    }));
+  }
+
+  get state(): ProxyState {
+    return this.#parts.state;
+  }
+
+  reload(config?: Config): Promise<void> {
+    return this.#parts.reload.reload(config ?? null);
   }
 
   reloadCertificates(): Promise<void> {
-    return this.#parts.certificates.reload();
+    return this.#parts.reload.reloadCertificates();
   }
 
   drain(): Promise<void> {
+    this.state.enter('draining');
     return this.#shutdown.drain();
   }
 
+  passedSockets(): PassedSocket[] {
+    return this.#parts.listeners.passed();
+  }
+
+  async retire(): Promise<void> {
+    const { listeners, reload } = this.#parts;
+    this.#isRetiring = true;
+    this.state.enter('draining');
+    reload.stop();
+    listeners.leavePaths();
+    await atMost(reload.config.clientLoginTimeoutMillis, listeners.stopAccepting());
+    await this.#shutdown.drain();
+  }
+
   close(): Promise<void> {
+    this.state.enter('draining');
     return this.#shutdown.close();
   }
 
   snapshot(): ProxySnapshot {
     const { dataPlane, listeners } = this.#parts;
-    const negotiating = listeners.reduce((sum, { negotiatingCount }) => sum + negotiatingCount, 0);
-    return { ...dataPlane.snapshot(), negotiating };
+    return { ...dataPlane.snapshot(), negotiating: listeners.negotiatingCount };
   }
 
   async #stopAccepting(): Promise<void> {
-    this.#parts.certificates.stop();
-    await Promise.all(this.#parts.listeners.map((listener) => listener.close()));
+    this.#parts.reload.stop();
+    await this.#parts.listeners.close();
   }
 }
 
-async function bindAll(
-  plans: readonly ListenerPlan[],
-  taking: { adopt: Adopt; receive: Receive },
-  observer: ConnectionLog,
-): Promise<Listener[]> {
-  let lastConnectionId = 0;
-  const shared = {
-    nextConnectionId: () => ++lastConnectionId,
-    ...taking,
-    observer,
-  };
-  const results = await Promise.allSettled(
-    plans.map((plan) => bindListener({ ...plan, ...shared })),
-  );
-  const listeners = results.flatMap((result) =>
-    result.status === 'fulfilled' ? [result.value] : [],
-  );
-  const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
-  if (errors.length > 0) {
-    await Promise.all(listeners.map((listener) => listener.close()));
-    throw errors.length === 1 ? errors[0] : joinedBindError(errors);
-  }
-  return listeners;
-}
-
-function joinedBindError(errors: readonly unknown[]): PgtlsError {
-  const messages = errors.map((error) => (error instanceof Error ? error.message : String(error)));
-  const cause = new AggregateError(errors);
-  return new PgtlsError('PGTLS_BIND_FAILED', messages.join('\n'), { cause });
-}
-
-function listenerPlans(config: Config): ListenerPlan[] {
-  const all = config.proxies.flatMap(({ listener }) => listener.bindAddresses);
-  return config.proxies.flatMap((proxy, routeId) => {
-    const access = accessListOf(proxy);
-    return proxy.listener.bindAddresses.map((address) => ({
-      routeId,
-      routeName: proxy.name,
-      address,
-      ipv6Only: isIpv6WildcardBesideIpv4(address, all),
-      backlog: proxy.listener.listenBacklog,
-      maxNegotiating: config.maxClientConn,
-      policy: { sslmode: proxy.listener.sslmode, sslnegotiation: proxy.listener.sslnegotiation },
-      access,
-      loginTimeoutMillis: config.clientLoginTimeoutMillis,
-    }));
+async function atMost(millis: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const passed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, millis);
   });
-}
-
-function accessListOf({ name, listener }: ProxyConfig): AccessList {
-  try {
-    return createAccessList(listener.allow, listener.deny);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PgtlsError('PGTLS_CONFIG_INVALID', `proxy "${name}", allow/deny: ${reason}`, {
-      cause,
-    });
-  }
-}
-
-/** `[::]` takes IPv4, too, unless the configuration binds `0.0.0.0` to the same port itself. */
-function isIpv6WildcardBesideIpv4(address: BindAddress, all: readonly BindAddress[]): boolean {
-  return (
-    address.kind === 'tcp' &&
-    address.host === '::' &&
-    address.port !== 0 &&
-    all.some(
-      (other) => other.kind === 'tcp' && other.host === '0.0.0.0' && other.port === address.port,
-    )
-  );
+  await Promise.race([work, passed]);
+  clearTimeout(timer);
 }

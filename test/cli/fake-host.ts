@@ -29,6 +29,7 @@ export interface FakeSettings {
   readonly startError?: Error;
   readonly nativeError?: Error;
   readonly reloadError?: Error;
+  readonly successorError?: Error;
 }
 
 /** The fakes, and what they saw. */
@@ -66,6 +67,18 @@ export class FakeProcess {
         this.exits.push(code);
       },
       nowMillis: () => NOW_MILLIS,
+      pid: 4241,
+      monotonicMicros: () => 0n,
+      launchSuccessor: () => {
+        this.calls.push('launch');
+        return {
+          pid: 4242,
+          ready: settings.successorError
+            ? Promise.reject(settings.successorError)
+            : Promise.resolve(),
+          kill: () => this.calls.push('kill'),
+        };
+      },
     };
     this.modules = this.#fakeModules(settings);
   }
@@ -107,6 +120,8 @@ export class FakeProcess {
   }: FakeSettings) {
     return {
       inspectConfig: () => Promise.resolve(inspection),
+      notify: () => false,
+      boundAddress: () => null,
       buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),
     };
   }
@@ -125,11 +140,15 @@ export class FakeProcess {
     this.calls.push('start');
     this.#onStarted();
     return {
-      reloadCertificates: async () => {
+      reload: async () => {
         this.calls.push('reload');
         if (reloadError !== undefined) {
           throw reloadError;
         }
+      },
+      passedSockets: () => [],
+      retire: async () => {
+        this.calls.push('retire');
       },
       drain: () => {
         this.calls.push('drain');

@@ -73,16 +73,44 @@ describe('pgtls -c', () => {
     expect(await exitCode).toBe(0);
   });
 
-  it('reads certificates anew on SIGHUP, and goes on when that fails', async () => {
+  it('reloads on SIGHUP, and goes on when that fails', async () => {
     const { fake } = start(['-c', writeConfig(GOOD)], { reloadError: new Error('no such file') });
     await fake.started;
     await vi.waitFor(() => {
       fake.signal('SIGHUP');
       expect(fake.calls).toContain('reload');
     });
-    expect(fake.logLines).toContainEqual(
-      expect.objectContaining({ event: 'cert.reload', result: 'failure' }),
-    );
+    fake.signal('SIGTERM');
+    await vi.waitFor(() => expect(fake.calls).toContain('drain'));
+    fake.finishDrain();
+  });
+
+  it('retires once a successor has taken over on SIGUSR2', async () => {
+    const { fake, exitCode } = start(['-c', writeConfig(GOOD)]);
+    await fake.started;
+    await vi.waitFor(() => {
+      fake.signal('SIGUSR2');
+      expect(fake.calls).toContain('launch');
+    });
+    expect(await exitCode).toBe(0);
+    expect(fake.calls.slice(-3)).toEqual(['launch', 'retire', 'close']);
+  });
+
+  it('goes on when the successor fails, and says why', async () => {
+    const settings = { successorError: new Error('no such key') };
+    const { fake, exitCode } = start(['-c', writeConfig(GOOD)], settings);
+    await fake.started;
+    await vi.waitFor(() => {
+      fake.signal('SIGUSR2');
+      expect(fake.calls).toContain('kill');
+    });
+    const line = { event: 'takeover', result: 'failure' };
+    expect(fake.logLines).toContainEqual(expect.objectContaining(line));
+    fake.signal('SIGTERM');
+    await vi.waitFor(() => expect(fake.calls).toContain('drain'));
+    fake.finishDrain();
+    expect(await exitCode).toBe(0);
+    expect(fake.calls).not.toContain('retire');
   });
 
   it('lets the command line override level and format of the log', async () => {

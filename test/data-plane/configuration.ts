@@ -30,6 +30,7 @@ export function proxyConfig(name: string, listener: Partial<ListenerConfig> = {}
       maxClientConn: 0,
       maxClientConnPerIp: 0,
       listenBacklog: 128,
+      soReuseport: false,
       tcpKeepalive: true,
       tcpKeepidleMillis: 60_000,
       tcpKeepintvlMillis: 0,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import type { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend, type Table } from '../support/config.ts';
 import { material } from '../support/material.ts';
+import { connectDirectly } from '../support/pg-client.ts';
 import { ask, openNegotiatedTls, openTcp, readError, startSession } from '../support/raw-client.ts';
 import { RunningProxy } from '../support/running-proxy.ts';
 import { until } from '../support/until.ts';
@@ -88,6 +89,34 @@ test('a session in the middle of a long query is cut as well', async () => {
 
   await channel.rest();
   expect(await proxy.exited()).toEqual({ code: 0, signal: null });
+});
+
+test('a statement that is cut at the end of the grace is cancelled at the backend, and pgtls ends no later for it', async () => {
+  const proxy = await started({ shutdown_timeout: '100ms' });
+  const observer = await connectDirectly(material().plain);
+  const marker = `cut-${process.pid}-${Date.now()}`;
+  const running = async () => {
+    const found = await observer.query(
+      "select count(*)::int as count from pg_stat_activity where query like '%' || $1 || '%' and pid <> pg_backend_pid() and state = 'active'",
+      [marker],
+    );
+    return found.rows[0].count as number;
+  };
+  const channels = await Promise.all(Array.from({ length: 8 }, () => session(proxy)));
+  for (const channel of channels) {
+    await channel.write(query(`select pg_sleep(600) /* ${marker} */`));
+  }
+  await until('the statements run', async () => (await running()) === channels.length);
+  proxy.signal('SIGTERM');
+  for (const channel of channels) {
+    expect(await readError(channel)).toMatchObject({
+      C: '57P01',
+      H: expect.stringContaining('is being cancelled'),
+    });
+    channel.destroy();
+  }
+  expect(await proxy.exited()).toEqual({ code: 0, signal: null });
+  await until('no statement is left', async () => (await running()) === 0);
 });
 
 test('a connection that still negotiates is told 57P01', async () => {

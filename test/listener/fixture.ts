@@ -2,6 +2,7 @@
 import { writeSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { vi } from 'vitest';
+import { bindListener as bindAddress } from '../../src/data-plane/data-plane.ts';
 import { createAccessList } from '../../src/listener/access.ts';
 import type { ConnectionEnd, ConnectionInfo } from '../../src/listener/connection.ts';
 import type { Adopt, Handoff } from '../../src/listener/handoff.ts';
@@ -47,6 +48,10 @@ export async function startListener(
     address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
     ipv6Only: false,
     backlog: 128,
+    inherited: null,
+    reusePort: false,
+    bindSocket: bindAddress,
+    isHeld: false,
     maxNegotiating: 0,
     policy: { sslmode: 'prefer', sslnegotiation: 'any' },
     access: createAccessList([], []),

@@ -377,6 +377,43 @@ describe('certificates', () => {
   });
 });
 
+describe('a reload', () => {
+  it('adds and removes listeners, and gives routes the ids of their names', async () => {
+    const fake = await start(config([proxyConfig('a'), proxyConfig('b')]));
+    await fake.proxy.reload(config([proxyConfig('c'), proxyConfig('b')]));
+    expect(fake.proxy.addresses.map(({ proxy }) => proxy)).toEqual(['c', 'b']);
+    const [routes = []] = fake.dataPlane.reloads;
+    expect(routes.map(({ name, routeId }) => [name, routeId])).toEqual([
+      ['c', 2],
+      ['b', 1],
+    ]);
+    expect(await fake.line('config.reload')).toMatchObject({ result: 'success', routes: 2 });
+  });
+
+  it('that fails rejects with the reason, and leaves everything as it was', async () => {
+    const fake = await start(config([proxyConfig('a')]));
+    const before = fake.proxy.addresses;
+    fake.dataPlane.failReload = new PgtlsError('PGTLS_TLS_CONFIG_INVALID', 'no PEM in it');
+    const next = config([proxyConfig('a'), proxyConfig('b')]);
+    await expect(fake.proxy.reload(next)).rejects.toThrow('no PEM in it');
+    expect(fake.proxy.addresses).toEqual(before);
+    expect(await fake.line('config.reload')).toMatchObject({ level: 'error', result: 'failure' });
+  });
+
+  it('holds connections to new addresses back until it is decided', async () => {
+    const fake = await start(config([proxyConfig('a')]));
+    const open = closeGate(fake);
+    const reload = fake.proxy.reload(config([proxyConfig('a'), proxyConfig('b')]));
+    await vi.waitFor(() => expect(fake.dataPlane.reloads).toHaveLength(1));
+    expect(fake.proxy.addresses).toHaveLength(1);
+    open();
+    await reload;
+    await connect(fake, 1).send(STARTUP);
+    await vi.waitFor(() => expect(fake.dataPlane.handoffs).toHaveLength(1));
+    expect(fake.dataPlane.handoffs[0]).toMatchObject({ routeId: 1 });
+  });
+});
+
 describe('a snapshot', () => {
   it('counts the connections that still negotiate', async () => {
     const fake = await start(config([proxyConfig('a')]));

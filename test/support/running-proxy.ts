@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -25,9 +25,22 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** What a program is started with. */
+export interface StartOptions {
+  /** How many listeners to wait for; default: one a route. */
+  readonly listeners?: number;
+  /** Beside this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Descriptors to be passed as 3, 4, … */
+  readonly sockets?: readonly number[];
+}
+
 /** Starts the proxy and stops it when the running test ends, whatever its outcome. */
-export async function proxyForTest(config: string): Promise<RunningProxy> {
-  const running = await RunningProxy.start(config);
+export async function proxyForTest(
+  config: string,
+  options: StartOptions = {},
+): Promise<RunningProxy> {
+  const running = await RunningProxy.start(config, options);
   onTestFinished(() => running.stop());
   return running;
 }
@@ -41,22 +54,25 @@ export class RunningProxy {
   readonly #exited: Promise<Exit>;
   #other = '';
 
-  private constructor(directory: string) {
+  private constructor(directory: string, { environment = {}, sockets = [] }: StartOptions) {
     this.#directory = directory;
-    this.#child = spawn(
-      process.execPath,
-      ['--max-semi-space-size=1', PROGRAM, '-c', join(directory, 'pgtls.toml')],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
-    );
+    const node = [process.execPath, '--max-semi-space-size=1', PROGRAM];
+    // The shell becomes the program, so that the sockets are its own: as a service manager starts it.
+    const shell = sockets.length === 0 ? [] : ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'];
+    const [program = '', ...rest] = [...shell, ...node, '-c', join(directory, 'pgtls.toml')];
+    this.#child = spawn(program, rest, {
+      stdio: ['ignore', 'pipe', 'pipe', ...sockets],
+      env: { ...process.env, ...environment },
+    });
     this.#exited = once(this.#child, 'close').then(([code, signal]) => ({ code, signal }));
     this.#read();
   }
 
   /** Writes the configuration, starts the program, and waits until `listeners` listeners are bound (default: one a route). */
-  static async start(config: string, options: { listeners?: number } = {}): Promise<RunningProxy> {
+  static async start(config: string, options: StartOptions = {}): Promise<RunningProxy> {
     const directory = mkdtempSync(join(tmpdir(), 'pgtls-e2e-'));
     writeFileSync(join(directory, 'pgtls.toml'), config);
-    const proxy = new RunningProxy(directory);
+    const proxy = new RunningProxy(directory, options);
     const listeners = options.listeners ?? config.match(/^\[\[proxy\]\]/gm)?.length ?? 1;
     try {
       await until(
@@ -114,6 +130,17 @@ export class RunningProxy {
   find(fields: LogLine): LogLine | null {
     const wanted = Object.entries(fields);
     return this.logs.find((line) => wanted.every(([key, value]) => line[key] === value)) ?? null;
+  }
+
+  /** The configuration file. */
+  get configFile(): string {
+    return join(this.#directory, 'pgtls.toml');
+  }
+
+  /** Puts another configuration in place of the file, by rename as editors do. */
+  rewrite(config: string): void {
+    writeFileSync(`${this.configFile}.new`, config);
+    renameSync(`${this.configFile}.new`, this.configFile);
   }
 
   /** Sends a signal. */

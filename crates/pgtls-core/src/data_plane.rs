@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
 use crate::backend::keeper::Keeper;
-use crate::connection::cancel::{CancelRegistry, MAX_UNKNOWN};
+use crate::connection::cancel::{CancelRegistry, MAX_STATEMENTS, MAX_UNKNOWN};
 use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
 use crate::messages::{
@@ -161,6 +161,8 @@ pub(crate) struct Shared {
     pub(crate) cancels: CancelRegistry,
     /// Places for CancelRequests with unknown keys.
     pub(crate) unknown_cancels: Semaphore,
+    /// Places for CancelRequests of our own.
+    pub(crate) statement_cancels: Semaphore,
     pub(crate) questions: Questions,
     pub(crate) workers: WorkerCounters,
     pub(crate) roster: Roster,
@@ -194,6 +196,7 @@ impl DataPlane {
             routes,
             cancels: CancelRegistry::default(),
             unknown_cancels: Semaphore::new(MAX_UNKNOWN),
+            statement_cancels: Semaphore::new(MAX_STATEMENTS),
             questions: Questions::default(),
             workers: WorkerCounters::default(),
             roster: Roster::default(),

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgtls_tls::config_key::Table;
 use pgtls_tls::error::TlsConfigError;
@@ -104,6 +105,12 @@ impl Route {
         })
     }
 
+    /// Whether a route that was taken away at `since` may still be needed: by connections that negotiate, or for its counters.
+    fn is_wanted(&self, since: Instant, now: Instant) -> bool {
+        self.counters.live_sessions().load(Ordering::Relaxed) > 0
+            || now.saturating_duration_since(since) < RETIREMENT
+    }
+
     fn snapshot(&self) -> RouteSnapshot {
         let warm = self.backends.iter().filter_map(|one| one.warm.as_ref());
         let connections = warm.map(WarmPool::len).sum::<usize>();
@@ -112,14 +119,44 @@ impl Route {
     }
 }
 
+/// How long a route that was taken away serves connections that were accepted before and still negotiate.
+const RETIREMENT: Duration = Duration::from_mins(10);
+
 /// All routes by id. Reads are short; the lock is held for a look-up or a swap.
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
-    routes: RwLock<HashMap<u32, Arc<Route>>>,
+    routes: RwLock<Routes>,
+}
+
+#[derive(Debug, Default)]
+struct Routes {
+    current: HashMap<u32, Arc<Route>>,
+    /// Taken away by a reload at that time; forgotten by one that comes [`RETIREMENT`] later.
+    retired: HashMap<u32, (Arc<Route>, Instant)>,
+}
+
+impl Routes {
+    fn find(&self, route_id: u32) -> Option<&Arc<Route>> {
+        let retired = || self.retired.get(&route_id).map(|(route, _)| route);
+        self.current.get(&route_id).or_else(retired)
+    }
+
+    /// Puts `fresh` in place of the current routes.
+    fn swap(&mut self, fresh: HashMap<u32, Arc<Route>>, now: Instant) {
+        let replaced = std::mem::replace(&mut self.current, fresh);
+        let current = &self.current;
+        self.retired
+            .retain(|id, (route, since)| !current.contains_key(id) && route.is_wanted(*since, now));
+        let gone = replaced.into_iter();
+        let gone = gone.filter(|(id, _)| !current.contains_key(id));
+        self.retired
+            .extend(gone.map(|(id, route)| (id, (route, now))));
+    }
 }
 
 impl RouteTable {
-    /// Builds every route before it replaces any; counters of routes that stay go on counting, and their sessions resume.
+    /// Builds every route before it replaces any; counters of routes that stay go on counting, and their sessions resume. Those that
+    /// come no more are still found for a while.
     pub(crate) fn replace(&self, options: &[RouteOptions]) -> Result<(), RouteError> {
         let mut fresh = HashMap::with_capacity(options.len());
         for route in options {
@@ -127,25 +164,29 @@ impl RouteTable {
             let built = Route::build(route, previous.as_deref())?;
             fresh.insert(route.route_id, Arc::new(built));
         }
-        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.swap(fresh, Instant::now());
         Ok(())
     }
 
     pub(crate) fn find(&self, route_id: u32) -> Option<Arc<Route>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(&route_id).map(Arc::clone)
+        routes.find(route_id).map(Arc::clone)
     }
 
     /// The backends of all routes.
     pub(crate) fn backends(&self) -> Vec<Arc<Backend>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let backends = routes.values().flat_map(|route| route.backends.iter());
-        backends.map(Arc::clone).collect()
+        let routes = routes.current.values();
+        routes
+            .flat_map(|route| route.backends.iter())
+            .map(Arc::clone)
+            .collect()
     }
 
     pub(crate) fn snapshot(&self) -> Vec<RouteSnapshot> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshots: Vec<_> = routes.values().map(|route| route.snapshot()).collect();
+        let mut snapshots: Vec<_> = routes.current.values().map(|one| one.snapshot()).collect();
         snapshots.sort_by_key(|snapshot| snapshot.route_id);
         snapshots
     }

@@ -103,6 +103,39 @@ export interface BackendOptions {
   warm: WarmOptions | null
 }
 
+/**
+ * Binds a socket and gives its descriptor, which the caller owns: non-blocking, closed in children, not listening yet. The error's
+ * message is the operating system's.
+ */
+export declare function bindListener(options: BindOptions): number
+
+/** What is to be bound. */
+export interface BindOptions {
+  /** What `host` is. */
+  kind: 'tcp' | 'unix'
+  /** An IP address, or the path of the socket. */
+  host: string
+  /** 0 = any, and for a path. */
+  port: number
+  /** Leaves the IPv4 port of an IPv6 wildcard to others. */
+  ipv6Only: boolean
+  /** Shares the port with others that ask for it, too (`SO_REUSEPORT`). */
+  reusePort: boolean
+}
+
+/** Where the socket behind `fd` is bound; null when it is no stream socket that listens, or has neither IP address nor path. */
+export declare function boundAddress(fd: number): BoundAddress | null
+
+/** Where a listening socket is bound. */
+export interface BoundAddress {
+  /** What `host` is. */
+  kind: 'tcp' | 'unix'
+  /** An IP address, or the path of the socket. */
+  host: string
+  /** 0 for a path. */
+  port: number
+}
+
 /** What this addon was built from. */
 export declare function buildInfo(): BuildInfo
 
@@ -469,6 +502,9 @@ export interface NamedBackendOptions {
   /** As of `[proxy.backend]`. */
   backend: BackendOptions
 }
+
+/** Tells the service manager `message`, lines of `KEY=value` as in sd_notify(3): false when `NOTIFY_SOCKET` names nobody to tell. */
+export declare function notify(message: string): boolean
 
 /** A certificate that a peer showed. */
 export interface PeerCertificate {

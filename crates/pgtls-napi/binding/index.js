@@ -773,9 +773,12 @@ if (
   }
 }
 
-const { DataPlane, buildInfo, inspect, receiveAtOnce } = nativeBinding
+const { DataPlane, bindListener, boundAddress, buildInfo, inspect, notify, receiveAtOnce } = nativeBinding
 export { DataPlane }
+export { bindListener }
+export { boundAddress }
 export { buildInfo }
 export { inspect }
+export { notify }
 export { receiveAtOnce }
 export const __napiBindingTarget = __napiLoadedBindingTarget

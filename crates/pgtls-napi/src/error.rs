@@ -15,6 +15,10 @@ pub enum Code {
     AdoptFailed,
     /// Certificates, keys or TLS settings do not hold.
     TlsConfigInvalid,
+    /// An address cannot be bound.
+    BindFailed,
+    /// The service manager cannot be told.
+    NotifyFailed,
     /// Threads could not be started, or the addon itself failed.
     DataPlaneFailed,
 }
@@ -27,6 +31,8 @@ impl AsRef<str> for Code {
             Self::TooManyConnections => "PGTLS_TOO_MANY_CONNECTIONS",
             Self::AdoptFailed => "PGTLS_ADOPT_FAILED",
             Self::TlsConfigInvalid => "PGTLS_TLS_CONFIG_INVALID",
+            Self::BindFailed => "PGTLS_BIND_FAILED",
+            Self::NotifyFailed => "PGTLS_NOTIFY_FAILED",
             Self::DataPlaneFailed => "PGTLS_DATA_PLANE_FAILED",
         }
     }

@@ -10,6 +10,7 @@
     reason = "what JavaScript calls is pub, takes its arguments by value and is converted at once"
 )]
 
+mod bind;
 mod choice_options;
 mod data_plane;
 mod error;

@@ -1,4 +1,45 @@
-//! What concerns the whole process: memory that the allocator holds back.
+//! What concerns the whole process: memory that the allocator holds back, and what the service manager is told.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use napi_derive::napi;
+
+use crate::error::{Code, Result, fail};
+
+/// Tells the service manager `message`, lines of `KEY=value` as in sd_notify(3): false when `NOTIFY_SOCKET` names nobody to tell.
+#[napi(catch_unwind)]
+pub fn notify(message: String) -> Result<bool> {
+    match env::var_os("NOTIFY_SOCKET") {
+        None => Ok(false),
+        Some(name) if name.is_empty() => Ok(false),
+        Some(name) => send(&name, message.as_bytes())
+            .map(|()| true)
+            .map_err(|error| fail(Code::NotifyFailed, format!("{}: {error}", name.display()))),
+    }
+}
+
+/// One datagram, without waiting for a manager that does not read.
+fn send(name: &OsStr, message: &[u8]) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(message, &address(name)?)?;
+    Ok(())
+}
+
+/// A path, or an abstract name behind an `@`.
+fn address(name: &OsStr) -> io::Result<SocketAddr> {
+    match name.as_bytes().strip_prefix(b"@") {
+        #[cfg(target_os = "linux")]
+        Some(name) => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(name),
+    }
+}
 
 /// Gives freed memory back to the system: glibc keeps it otherwise. `None` where the allocator needs no telling.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -35,6 +35,12 @@ const MAX_TARGETS: usize = 8;
 /// How many requests with unknown keys may be on their way at a time.
 pub(crate) const MAX_UNKNOWN: usize = 32;
 
+/// How many requests for sessions that a drain has cut may be on their way at a time.
+pub(crate) const MAX_STATEMENTS: usize = 32;
+
+/// How long the end of a session may wait for its statement to be cancelled: no longer than for its client to read the last words.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A session's key, within its route.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CancelKey {
@@ -199,6 +205,22 @@ fn too_many() -> Ending {
         "its key is unknown, and {MAX_UNKNOWN} requests with unknown keys are being forwarded already"
     );
     Ending::by(FaultSide::Proxy, CloseReason::CancelFailed, message)
+}
+
+/// Asks the server to cancel what the entry's own session runs, in at most [`STATEMENT_TIMEOUT`] and with few at a time. Whether it
+/// worked is for nobody to know: the session is over.
+pub(crate) async fn cancel_statement(
+    shared: &Shared,
+    entry: &CancelEntry,
+    scratch: &RefCell<Scratch>,
+) {
+    let Known { key, place } = &*entry.known;
+    let packet = encode_cancel_request(key.process_id, &key.secret_key);
+    let sending = async {
+        let _slot = shared.statement_cancels.acquire().await;
+        send_to_place(place, &packet, scratch).await
+    };
+    let _ = timeout(STATEMENT_TIMEOUT, sending).await;
 }
 
 async fn send_to_place(

@@ -52,7 +52,7 @@ impl Farewell {
                 sqlstate: SqlState::AdminShutdown,
                 text: "terminating connection due to administrator command",
                 hint: Some(
-                    "The proxy is shutting down; connect again. The server may still complete a statement that was running.",
+                    "The proxy is shutting down; connect again. A statement that was running is being cancelled, unless it has just completed.",
                 ),
             },
             Self::LoginOverdue => Notice {

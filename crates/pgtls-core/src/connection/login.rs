@@ -148,7 +148,7 @@ fn session(client: ClientPeer, opened: Opened, context: Context<'_>, journal: &J
         watch: Boundaries::new(opened.walk),
         signals,
         activity,
-        _cancel_entry: opened.cancel_entry,
+        cancel_entry: opened.cancel_entry,
     }
 }
 

@@ -329,6 +329,7 @@ impl<'s> Relay<'s> {
         self.broken = None;
         self.note_transfer();
         self.journal.add_bytes_out(bytes.len());
+        self.state.backend_sent(bytes);
         match self.client.send(bytes, tls) {
             Ok(()) => Ok(step),
             Err(error) => self.client_failed(&error).map(|()| step),

@@ -8,6 +8,9 @@ use pgtls_wire::tag;
 /// The whole of a `Terminate` message.
 const TERMINATE: [u8; 5] = [tag::TERMINATE, 0, 0, 0, 4];
 
+/// What a `ReadyForQuery` begins with; the transaction status follows.
+const READY_FOR_QUERY: [u8; 5] = [tag::READY_FOR_QUERY, 0, 0, 0, 5];
+
 /// One direction, named by its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
@@ -41,8 +44,18 @@ pub(crate) struct RelayState {
     pub(crate) outward: Flow,
     /// Which side ended first.
     pub(crate) first_end: Option<FirstEnd>,
-    /// The last that the client sent was `Terminate`.
-    has_terminated: bool,
+    asked: Asked,
+}
+
+/// What the client has sent last. One byte: every idle session keeps two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Nothing since the backend last said `ReadyForQuery`.
+    Nothing,
+    /// Something.
+    Something,
+    /// `Terminate`, while the backend had not left it.
+    Terminate,
 }
 
 /// The side that ended first.
@@ -69,14 +82,34 @@ impl RelayState {
             inward: Flow::Open,
             outward: Flow::Open,
             first_end: None,
-            has_terminated: false,
+            asked: Asked::Nothing,
+        }
+    }
+
+    /// Whether the backend may be in the middle of a statement. A `ReadyForQuery` that two reads cut in two is not seen: then it may be
+    /// idle all the same.
+    pub(crate) fn is_busy(self) -> bool {
+        self.asked != Asked::Nothing
+    }
+
+    /// Notes whether the backend is ready for the next query with the last of these bytes.
+    pub(crate) fn backend_sent(&mut self, bytes: &[u8]) {
+        if let Some((rest, _status)) = bytes.split_last_chunk::<1>()
+            && rest.ends_with(&READY_FOR_QUERY)
+            && self.asked == Asked::Something
+        {
+            self.asked = Asked::Nothing;
         }
     }
 
     /// Notes whether the client has taken its leave with the last of these bytes; not if the backend has left it before.
     pub(crate) fn client_sent(&mut self, bytes: &[u8]) {
-        if self.first_end.is_none() {
-            self.has_terminated = bytes.ends_with(&TERMINATE);
+        if self.first_end.is_none() && !bytes.is_empty() {
+            self.asked = if bytes.ends_with(&TERMINATE) {
+                Asked::Terminate
+            } else {
+                Asked::Something
+            };
         }
     }
 
@@ -100,7 +133,7 @@ impl RelayState {
     /// own end: that is the client's doing all the same.
     pub(crate) fn who_left(self) -> FirstEnd {
         match self.first_end {
-            Some(FirstEnd::Backend) if !self.has_terminated => FirstEnd::Backend,
+            Some(FirstEnd::Backend) if self.asked != Asked::Terminate => FirstEnd::Backend,
             Some(FirstEnd::Client | FirstEnd::Backend) | None => FirstEnd::Client,
         }
     }
@@ -174,6 +207,19 @@ mod tests {
         state.client_sent(b"Q\0\0\0\x05\0");
         state.backend_ended();
         assert_eq!(state.who_left(), FirstEnd::Backend);
+    }
+
+    #[test]
+    fn a_backend_is_busy_from_a_message_of_the_client_to_ready_for_query() {
+        let mut state = RelayState::new();
+        assert!(!state.is_busy());
+        state.client_sent(b"Q\0\0\0\x05\0");
+        state.backend_sent(b"C\0\0\0\x05\0");
+        assert!(state.is_busy());
+        state.backend_sent(b"C\0\0\0\x05\0Z\0\0\0\x05I");
+        assert!(!state.is_busy());
+        state.backend_sent(b"A\0\0\0\x04");
+        assert!(!state.is_busy(), "a notification says nothing");
     }
 
     #[test]

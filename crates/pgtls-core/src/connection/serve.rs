@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use tokio::sync::Notify;
 
+use crate::connection::cancel::cancel_statement;
 use crate::connection::close::{close_client, close_told};
 use crate::connection::journal::{Arrival, Journal};
 use crate::connection::login::log_in;
@@ -19,7 +20,7 @@ use crate::connection::session::{Session, SessionEnd, run_session};
 use crate::connection::signals::Cuts;
 use crate::data_plane::Shared;
 use crate::messages::Placed;
-use crate::report::Phase;
+use crate::report::{CloseReason, Phase};
 use crate::responder::ResponderHandle;
 
 /// What a connection needs of its worker.
@@ -152,13 +153,27 @@ async fn end_session(
     context: Context<'_>,
     journal: &mut Journal,
 ) {
-    let SessionEnd { ending, is_told } = end;
+    let SessionEnd {
+        ending,
+        is_told,
+        is_busy,
+    } = end;
+    let is_abandoned = is_busy && ending.reason == CloseReason::Drained;
     let client = &session.client;
-    if is_told {
-        close_told(client, context.scratch).await;
-    } else if ending.notice.is_some() {
-        close_client(client, ending.notice.as_ref(), context.scratch).await;
-    }
+    let closing = async {
+        if is_told {
+            close_told(client, context.scratch).await;
+        } else if ending.notice.is_some() {
+            close_client(client, ending.notice.as_ref(), context.scratch).await;
+        }
+    };
+    let stopping = async {
+        if is_abandoned && let Some(entry) = &session.cancel_entry {
+            // PostgreSQL completes a statement whose client has gone: a session that a drain cuts takes its statement along.
+            cancel_statement(context.shared, entry, context.scratch).await;
+        }
+    };
+    tokio::join!(closing, stopping);
     journal.note_ending(ending);
 }
 

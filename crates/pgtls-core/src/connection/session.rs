@@ -24,8 +24,8 @@ pub(crate) struct Session {
     pub(crate) watch: Boundaries,
     pub(crate) signals: Signals,
     pub(crate) activity: Activity,
-    /// Keeps the cancel key known.
-    pub(crate) _cancel_entry: Option<CancelEntry>,
+    /// Keeps the cancel key known; none where the backend gave none.
+    pub(crate) cancel_entry: Option<CancelEntry>,
 }
 
 /// Who writes to the client. A mode that waits for another thread owns the receiver of that thread's word.
@@ -43,6 +43,8 @@ pub(crate) struct SessionEnd {
     pub(crate) ending: Ending,
     /// What the client has to be told was told already.
     pub(crate) is_told: bool,
+    /// The backend may be in the middle of a statement.
+    pub(crate) is_busy: bool,
 }
 
 impl SessionEnd {
@@ -50,6 +52,7 @@ impl SessionEnd {
         Self {
             ending,
             is_told: false,
+            is_busy: false,
         }
     }
 }
@@ -82,7 +85,8 @@ pub(crate) async fn run_session(
         // Boxed: an idle session carries streaming alone.
         if let Err(end) = Box::pin(until_streaming(end, client, &mut relay, context, signals)).await
         {
-            return end;
+            let is_busy = relay.state.is_busy();
+            return SessionEnd { is_busy, ..end };
         }
     }
 }
@@ -167,6 +171,7 @@ async fn after_farewell(
         Ok(AnswerEnd::Answered) => SessionEnd {
             ending: farewell.ending(),
             is_told: true,
+            is_busy: false,
         },
         Ok(AnswerEnd::Abandoned | AnswerEnd::Overdue(_)) => SessionEnd::untold(Ending {
             notice: None,

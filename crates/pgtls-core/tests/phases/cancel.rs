@@ -1,7 +1,11 @@
 //! CancelRequests: to which backend they go, over what, and with which keys.
 
+use std::time::Duration;
+
 use pgtls_core::{CloseReason, FaultSide, Phase, Sslmode};
-use pgtls_testkit::{CancelSeen, DEADLINE, EncryptionAnswer, Ending, FakeBackend};
+use pgtls_testkit::{
+    BackendBehaviour, CancelSeen, DEADLINE, EncryptionAnswer, Ending, FakeBackend, messages,
+};
 use pgtls_wire::encode_cancel_request;
 
 use crate::stage::{Arrival, Client, Pki, STARTUP, Stage};
@@ -256,5 +260,30 @@ async fn a_cancel_inside_tls_is_forwarded_while_its_session_goes_on() {
         backend.records()[0].startup_packet.as_deref(),
         Some(&startup[..])
     );
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_drain_cancels_the_statements_of_the_sessions_it_cuts_and_of_no_others() {
+    let pki = Pki::new();
+    let silent = BackendBehaviour::Discard;
+    let backend = pki.tls_backend().behaviour(silent).listen().await;
+    let stage = Stage::start(&pki.tls_options(&[&backend])).await;
+    let mut busy = stage.login(&pki.client()).await;
+    let mut idle = stage.login(&pki.client()).await;
+    let sleeping = messages::query("select pg_sleep(600)");
+    busy.frontend.send(&sleeping).await.unwrap();
+    backend
+        .wait_until(|all| all.iter().any(|one| one.received_bytes > 0))
+        .await;
+    let drained = stage.drain(Duration::ZERO).await;
+    assert_eq!(busy.fatal().await.sqlstate, "57P01");
+    assert_eq!(idle.fatal().await.sqlstate, "57P01");
+    drop((busy, idle));
+    assert_eq!(drained.await.unwrap().cut, 2);
+    backend
+        .wait_until(|all| all.iter().any(|one| one.cancel_request.is_some()))
+        .await;
+    assert_eq!(cancels(&backend).len(), 1);
     stage.finish().await;
 }

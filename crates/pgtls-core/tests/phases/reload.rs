@@ -3,7 +3,7 @@
 use pgtls_core::{AdoptError, BackendAddress};
 use pgtls_testkit::{CertificateSpec, FakeBackend, TestCa, TlsClient};
 
-use crate::stage::{Arrival, Client, Pki, ROUTE, Stage, address_of};
+use crate::stage::{Arrival, Client, Pki, Stage, address_of};
 
 #[tokio::test]
 async fn a_reload_changes_new_connections_and_leaves_live_ones_alone() {
@@ -89,20 +89,26 @@ async fn a_bad_reload_keeps_all_that_was() {
 }
 
 #[tokio::test]
-async fn a_route_taken_away_serves_its_sessions_to_their_end() {
+async fn a_route_taken_away_serves_its_sessions_and_those_on_their_way_to_their_end() {
     let pki = Pki::new();
     let backend = FakeBackend::builder().listen().await;
-    let stage = Stage::start(&pki.options(&[&backend])).await;
+    let options = pki.options(&[&backend]);
+    let stage = Stage::start(&options).await;
     let mut live = stage.login(&pki.client()).await;
     stage.plane.reload(&[]).unwrap();
-    let refused = stage.try_arrive(Arrival::default()).await;
-    assert!(matches!(
-        refused.err(),
-        Some(AdoptError::RouteUnknown(ROUTE))
-    ));
+    // Accepted before, and handed over now.
+    let mut late = stage.login(&pki.client()).await;
     live.echo("select 'alive'").await;
-    assert_eq!(stage.snapshot().live_sessions, 1);
+    late.echo("select 'late'").await;
+    let now = stage.snapshot();
+    assert_eq!((now.live_sessions, now.routes.len()), (2, 0));
+    // It comes back, and counts on.
+    stage.plane.reload(&options.routes).unwrap();
+    assert_eq!(stage.snapshot().routes[0].live_sessions, 2);
+    let refused = stage.try_arrive(Arrival::default().on_route(7)).await;
+    assert!(matches!(refused.err(), Some(AdoptError::RouteUnknown(7))));
     live.close().await;
+    late.close().await;
     stage.finish().await;
 }
 

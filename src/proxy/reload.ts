@@ -1,0 +1,304 @@
+/**
+ * The configuration while the proxy runs: read again on request and when its file changes, and put in place as a whole or not at all.
+ *
+ * New addresses are bound and every certificate is read before anything is swapped; sessions keep the route they began with. One
+ * at a time; who asks meanwhile gets another one after that. Certificates alone are certificates.ts's, which is made anew with every
+ * configuration.
+ */
+import type { ConfigDiagnostic } from '../config/diagnostics.ts';
+import type { Config } from '../config/schema.ts';
+import type { DataPlane, DataPlaneOptions, Inspection } from '../data-plane/data-plane.ts';
+import { toDataPlaneOptions } from '../data-plane/options.ts';
+import { PgtlsError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
+import { FileWatch, fingerprintNow, WATCH_INTERVAL_MILLIS } from './file-watch.ts';
+import type { ListenerPlan } from './listener-plan.ts';
+import type { CommittedChange, ListenerChange, PlannedListener } from './listeners.ts';
+import { watchedFiles } from './watched-files.ts';
+
+/** Where a configuration comes from, so that it can be read again. */
+export interface ConfigSource {
+  /** Absolute; watched with reload_on_change. */
+  readonly file: string;
+  /** Reads and checks it all; `inspect` reads the certificates of a configuration. Rejects with PgtlsError. */
+  load(inspect: (config: Config) => Promise<Inspection>): Promise<SourceConfig>;
+}
+
+/** A configuration as loaded. */
+export interface SourceConfig {
+  readonly config: Config;
+  readonly warnings: readonly ConfigDiagnostic[];
+}
+
+/** What a reload acts on. */
+export interface ConfigReloadOptions {
+  readonly config: Config;
+  readonly source: ConfigSource | null;
+  readonly dataPlane: Pick<DataPlane, 'reload' | 'inspect'>;
+  readonly optionsOf: (config: Config) => DataPlaneOptions;
+  readonly plansOf: (config: Config) => ListenerPlan[];
+  readonly prepareListeners: (plans: readonly ListenerPlan[]) => Promise<ListenerChange>;
+  /** Called before and after each reload, whatever becomes of it. */
+  readonly onReload: (state: 'begins' | 'ends') => void;
+  readonly logger: Logger;
+}
+
+/** What made the configuration be read again. */
+type Trigger = 'request' | 'change';
+
+/** Files as they were before they were read. */
+export interface FilesBefore {
+  /** null = not watched. */
+  readonly certificates: WatchedFiles | null;
+  /** Of the configuration's own file. */
+  readonly source: string | null;
+}
+
+/** Keys that only a start can change. */
+const FIXED_KEYS = {
+  workers: 'workers',
+  max_client_conn: 'maxClientConn',
+  max_concurrent_handshakes: 'maxConcurrentHandshakes',
+  log_level: 'logLevel',
+  log_format: 'logFormat',
+} as const satisfies Record<string, keyof Config>;
+
+/** What `config` names, as it is at this moment; to be asked before it is read. */
+export function certificatesNow(config: Config, options: DataPlaneOptions): WatchedFiles | null {
+  if (!config.reloadOnChange) {
+    return null;
+  }
+  const files = watchedFiles(options);
+  return { files, used: fingerprintNow(files) };
+}
+
+/** Owns the watches from `start` to `stop`. */
+export class ConfigReload {
+  readonly #options: ConfigReloadOptions;
+  #config: Config;
+  #dataPlaneOptions: DataPlaneOptions;
+  #certificates: CertificateRefresh;
+  #watch: FileWatch | null;
+  #isStopped = false;
+  /** The reload under way; never rejects. */
+  #running: Promise<void> = Promise.resolve();
+  /** For all who asked for the source while that one ran. */
+  #next: Promise<void> | null = null;
+  /** The swap under way: certificates alone are not read meanwhile. Never rejects. */
+  #swap: Promise<void> = Promise.resolve();
+  #toldFailure: string | null = null;
+
+  constructor(options: ConfigReloadOptions, before: FilesBefore) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#dataPlaneOptions = options.optionsOf(options.config);
+    this.#certificates = this.#refresh(before.certificates);
+    this.#watch = this.#watchOf(before.source);
+  }
+
+  /** As it is in force. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** Begins to watch, and tells what is doubtful about the certificates. */
+  async start(): Promise<void> {
+    await this.#certificates.start();
+    if (!this.#isStopped) {
+      this.#watch?.start();
+    }
+  }
+
+  /** Ends watches and timers; a reload under way changes nothing any more. Idempotent. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#watch?.stop();
+    this.#certificates.stop();
+  }
+
+  /** Reads certificates alone; never rejects. */
+  reloadCertificates(): Promise<void> {
+    return this.#certificates.reload();
+  }
+
+  /** Puts `config`, or what the source says now, in force; rejects with what kept it from being, which the log says, too. */
+  reload(config: Config | null): Promise<void> {
+    if (config !== null) {
+      return this.#queue(() => this.#try('request', async () => ({ config, warnings: [] })));
+    }
+    const { source } = this.#options;
+    if (source === null) {
+      return this.reload(this.#config);
+    }
+    this.#next ??= this.#queue(() => {
+      this.#next = null;
+      return this.#try('request', () => this.#load(source));
+    });
+    return this.#next;
+  }
+
+  #queue(work: () => Promise<void>): Promise<void> {
+    const done = this.#running.then(work);
+    this.#running = done.catch(() => {});
+    return done;
+  }
+
+  #load(source: ConfigSource): Promise<SourceConfig> {
+    const { dataPlane } = this.#options;
+    return source.load((config) => dataPlane.inspect(toDataPlaneOptions(config, false)));
+  }
+
+  async #try(trigger: Trigger, load: () => Promise<SourceConfig>): Promise<void> {
+    const { onReload } = this.#options;
+    onReload('begins');
+    try {
+      await this.#apply(trigger, load);
+      this.#toldFailure = null;
+    } catch (error) {
+      if (!this.#isStopped) {
+        this.#tellFailure(trigger, error);
+      }
+      throw error;
+    } finally {
+      onReload('ends');
+    }
+  }
+
+  async #apply(trigger: Trigger, load: () => Promise<SourceConfig>): Promise<void> {
+    const { optionsOf, plansOf, prepareListeners } = this.#options;
+    const sourceBefore = this.#sourceNow();
+    this.#checkRunning();
+    const { config: wanted, warnings } = await load();
+    const { config, ignored } = withFixedKeys(wanted, this.#config);
+    const options = optionsOf(config);
+    const before = { certificates: certificatesNow(config, options), source: sourceBefore };
+    this.#checkRunning();
+    const change = await prepareListeners(plansOf(config));
+    try {
+      this.#checkRunning();
+      await this.#swapRoutes(options);
+      this.#checkRunning();
+    } catch (error) {
+      await change.abandon();
+      throw error;
+    }
+    this.#config = config;
+    this.#dataPlaneOptions = options;
+    this.#tell(trigger, change.commit(), ignored, warnings);
+    await this.#watchAnew(before);
+  }
+
+  #swapRoutes({ routes }: DataPlaneOptions): Promise<void> {
+    const swap = this.#options.dataPlane.reload(routes);
+    this.#swap = swap.catch(() => {});
+    return swap;
+  }
+
+  async #watchAnew(before: FilesBefore): Promise<void> {
+    this.#certificates.stop();
+    this.#watch?.stop();
+    this.#certificates = this.#refresh(before.certificates);
+    this.#watch = this.#watchOf(before.source);
+    await this.start();
+  }
+
+  #refresh(watched: WatchedFiles | null): CertificateRefresh {
+    const { dataPlane, logger } = this.#options;
+    return new CertificateRefresh({
+      dataPlane: {
+        // Behind a change of the routes, it is the changed ones that are read again.
+        reload: () => this.#swap.then(() => dataPlane.reload(this.#dataPlaneOptions.routes)),
+        inspect: (options) => dataPlane.inspect(options),
+      },
+      options: this.#dataPlaneOptions,
+      intervalsMillis: this.#config.proxies.map(
+        ({ listener }) => listener.certRefreshIntervalMillis,
+      ),
+      watched,
+      logger,
+    });
+  }
+
+  #watchOf(used: string | null): FileWatch | null {
+    const { source } = this.#options;
+    if (source === null || used === null || !this.#config.reloadOnChange) {
+      return null;
+    }
+    return new FileWatch({
+      files: [source.file],
+      used,
+      intervalMillis: WATCH_INTERVAL_MILLIS,
+      onChange: () =>
+        this.#queue(() => this.#try('change', () => this.#load(source))).then(
+          () => true,
+          () => false,
+        ),
+    });
+  }
+
+  #sourceNow(): string | null {
+    const { source } = this.#options;
+    return source === null ? null : fingerprintNow([source.file]);
+  }
+
+  #checkRunning(): void {
+    if (this.#isStopped) {
+      throw new PgtlsError('PGTLS_CLOSED', 'the proxy is ending');
+    }
+  }
+
+  #tell(
+    trigger: Trigger,
+    { added, removed, doubts }: CommittedChange,
+    ignored: readonly string[],
+    warnings: readonly ConfigDiagnostic[],
+  ): void {
+    const { logger, source } = this.#options;
+    for (const { keyPath: key, line, column, message } of warnings) {
+      logger.warn({ event: 'config.warning', file: source?.file, key, line, column }, message);
+    }
+    for (const key of ignored) {
+      logger.warn({ event: 'config.reload', key }, `${key} stays as it was until the next start`);
+    }
+    for (const { plan, text } of doubts) {
+      logger.warn({ event: 'config.reload', route: plan.routeName, listener: plan.key }, text);
+    }
+    tellListeners(logger, 'listener.close', 'not listening any more', removed);
+    tellListeners(logger, 'listener.bind', 'listening', added);
+    const fields = { result: 'success', trigger, routes: this.#config.proxies.length };
+    logger.info({ event: 'config.reload', ...fields }, 'configuration reloaded');
+    logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
+  }
+
+  /** The watch tries an unusable file again and again; the same failure is one line. */
+  #tellFailure(trigger: Trigger, error: unknown): void {
+    const text = String(error);
+    if (trigger === 'change' && text === this.#toldFailure) {
+      return;
+    }
+    this.#toldFailure = text;
+    const fields = { event: 'config.reload', result: 'failure', trigger, err: error };
+    this.#options.logger.error(fields, 'the configuration was not reloaded; the one in use stays');
+  }
+}
+
+/** One line for each. */
+export function tellListeners(
+  logger: Logger,
+  event: 'listener.bind' | 'listener.close',
+  message: string,
+  listeners: readonly PlannedListener[],
+): void {
+  for (const { plan, listener } of listeners) {
+    logger.info({ event, route: plan.routeName, listener_addr: listener.address }, message);
+  }
+}
+
+/** What is wanted, with the running values of what cannot be changed, and the keys concerned. */
+function withFixedKeys(wanted: Config, running: Config): { config: Config; ignored: string[] } {
+  const fixed = Object.entries(FIXED_KEYS);
+  const ignored = fixed.filter(([, field]) => wanted[field] !== running[field]);
+  const kept = Object.fromEntries(fixed.map(([, field]) => [field, running[field]]));
+  return { config: { ...wanted, ...kept }, ignored: ignored.map(([key]) => key) };
+}

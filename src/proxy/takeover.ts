@@ -1,0 +1,92 @@
+/**
+ * A successor takes over: another process of pgtls is started with the listening sockets, and once it accepts, this one stops
+ * accepting and drains. The sockets are never closed in between, so nobody who connects is refused or reset (ADR 0020).
+ *
+ * A successor that fails, dies or takes too long changes nothing: this process goes on.
+ */
+import type { Logger } from '../observability/logger.ts';
+import type { PassedSocket } from './listeners.ts';
+
+/** A process that is to take over. */
+export interface Successor {
+  readonly pid: number;
+  /** Resolves when it accepts connections; rejects with what kept it from that. */
+  readonly ready: Promise<void>;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+/** What a takeover needs. */
+export interface TakeoverOptions {
+  /** Starts a process with these sockets; throws when that cannot be. */
+  readonly launch: (sockets: readonly PassedSocket[]) => Successor;
+  readonly sockets: () => readonly PassedSocket[];
+  /** Called once, when a successor accepts: now stop accepting. */
+  readonly onTaken: (successorPid: number) => void;
+  readonly logger: Logger;
+  readonly deadlineMillis?: number;
+}
+
+/** How long a successor may take: it reads certificates, and may have to ask for passphrases. */
+const DEADLINE_MILLIS = 60_000;
+
+/** One takeover at a time, and none after one that succeeded or after `abort`. */
+export class Takeover {
+  readonly #options: TakeoverOptions;
+  #successor: Successor | null = null;
+  #isOver = false;
+
+  constructor(options: TakeoverOptions) {
+    this.#options = options;
+  }
+
+  /** Starts a successor and waits for it; what goes wrong is in the log. Never rejects. */
+  async begin(): Promise<void> {
+    const { logger, launch, sockets, onTaken } = this.#options;
+    if (this.#isOver || this.#successor !== null) {
+      const why = this.#isOver ? 'this process is ending' : 'a successor is starting already';
+      logger.warn({ event: 'takeover', result: 'ignored' }, why);
+      return;
+    }
+    try {
+      const successor = launch(sockets());
+      this.#successor = successor;
+      const fields = { event: 'takeover', successor_pid: successor.pid };
+      logger.info(fields, 'a successor is starting');
+      await this.#inTime(successor);
+      this.#isOver = true;
+      logger.info({ ...fields, result: 'success' }, 'the successor accepts connections');
+      onTaken(successor.pid);
+    } catch (err) {
+      this.#tellFailure(err);
+    } finally {
+      this.#successor = null;
+    }
+  }
+
+  /** This process ends: a successor that is starting ends with it. Idempotent. */
+  abort(): void {
+    this.#isOver = true;
+    this.#successor?.kill();
+  }
+
+  #tellFailure(err: unknown): void {
+    this.#successor?.kill();
+    const fields = { event: 'takeover', result: 'failure', err };
+    this.#options.logger.error(fields, 'no successor took over; this process goes on');
+  }
+
+  async #inTime(successor: Successor): Promise<void> {
+    const { deadlineMillis = DEADLINE_MILLIS } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      const why = `the successor was not ready within ${deadlineMillis} ms`;
+      timer = setTimeout(() => reject(new Error(why)), deadlineMillis);
+    });
+    try {
+      await Promise.race([successor.ready, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
