@@ -6,7 +6,6 @@
  * proxy, the addon and the demo are loaded by the commands that need them.
  */
 import { readFileSync, realpathSync } from 'node:fs';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import {
   type ConfigDiagnostic,

@@ -5,7 +5,6 @@
  * The native class never leaves this file; `DataPlane` is the interface everybody else uses.
  */
 import { createRequire } from 'node:module';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type * as Native from '../../crates/pgtls-napi/binding/index.js';
 import type { Config } from '../config/schema.ts';
@@ -74,7 +73,8 @@ export interface DataPlane {
 /** Takes the events of a data plane; must not throw. */
 export type OnDataPlaneEvent = (event: DataPlaneEvent) => void;
 
-const BINDING_PATH = '../../crates/pgtls-napi/binding/index.js';
+/** By package.json's `imports`: the same from src/ and from wherever the bundle in dist/ puts this file. */
+const BINDING = '#binding';
 
 let loaded: typeof Native | null = null;
 
@@ -110,9 +110,9 @@ export function buildInfo(): BuildInfo {
   return converting(() => loadBinding().buildInfo());
 }
 
-/** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
-export function loadBinding(path: string = BINDING_PATH): typeof Native {
-  if (loaded !== null && path === BINDING_PATH) {
+/** Loads the addon at `path`, absolute or relative to this file, or the one that belongs to this package; kept once it is there. */
+export function loadBinding(path: string = BINDING): typeof Native {
+  if (loaded !== null && path === BINDING) {
     return loaded;
   }
   let binding: typeof Native;
@@ -182,9 +182,15 @@ function missingBindingMessage(path: string, cause: unknown): string {
   return [
     `the native binding does not load: ${reasons.reverse().join('; ')}`,
     `platform ${process.platform}-${process.arch}, libc ${libcVersion()}, Node.js ${process.version}`,
-    `looked for ${fileURLToPath(new URL(path, import.meta.url))}`,
+    `looked for ${resolvedPath(path)}`,
     'Reinstall pgtls on this platform, or build the binding with `npm run build:addon`.',
   ].join('\n');
+}
+
+function resolvedPath(path: string): string {
+  return path === BINDING
+    ? createRequire(import.meta.url).resolve(path)
+    : fileURLToPath(new URL(path, import.meta.url));
 }
 
 function libcVersion(): string {
