@@ -17,6 +17,7 @@ interface LogOptions {
 export type Command =
   | ({ readonly kind: 'run'; readonly configPath: string } & LogOptions)
   | { readonly kind: 'validate'; readonly configPath: string }
+  | { readonly kind: 'doctor'; readonly configPath: string | null }
   | ({ readonly kind: 'demo' } & LogOptions)
   | { readonly kind: 'help' }
   | { readonly kind: 'version' };
@@ -30,6 +31,7 @@ export const EXIT_CODES: Readonly<
 export const HELP: string = `Usage:
   pgtls -c FILE             run with a configuration file
   pgtls validate -c FILE    check the file and its certificates, without binding anything
+  pgtls doctor [-c FILE]    what this machine offers, and what it lacks for production or for FILE
   pgtls demo                try it: an embedded PostgreSQL with pgtls in front
 
 Options:
@@ -91,13 +93,15 @@ function commandOf(name: string, config: string | undefined, logOptions: LogOpti
       return { kind: 'run', configPath: required(config, 'pgtls -c pgtls.toml'), ...logOptions };
     case 'validate':
       return { kind: 'validate', configPath: required(config, 'pgtls validate -c pgtls.toml') };
+    case 'doctor':
+      return { kind: 'doctor', configPath: config ?? null };
     case 'demo':
       if (config !== undefined) {
         throw invalid('demo takes no configuration file: it writes its own');
       }
       return { kind: 'demo', ...logOptions };
     default:
-      throw invalid(`unknown command "${name}"; expected run, validate or demo`);
+      throw invalid(`unknown command "${name}"; expected run, validate, doctor or demo`);
   }
 }
 

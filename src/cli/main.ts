@@ -6,6 +6,7 @@
  * proxy, the addon and the demo are loaded by the commands that need them.
  */
 import { readFileSync, realpathSync } from 'node:fs';
+import { release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import {
   type ConfigDiagnostic,
@@ -14,13 +15,14 @@ import {
   type KeyPath,
 } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
-import { loadInspectedConfig, placeInFile } from '../config/parse.ts';
+import { loadConfig, loadInspectedConfig, placeInFile } from '../config/parse.ts';
 import type { BindAddress, Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
 import type { Proxy as PgtlsProxy } from '../proxy/proxy.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
 import type { DemoOptions } from './demo.ts';
+import { canRun, diagnose, formatExamination, type Machine, type NativeProbe } from './doctor.ts';
 import {
   type CertificateInspection,
   type DateSeverity,
@@ -35,7 +37,9 @@ export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
 /** The process as the command sees it. */
 export interface CliHost {
   readonly environment: Environment;
-  readonly nodeVersion: string;
+  readonly machine: Machine;
+  /** Whether stdout is a terminal, whose user wants colours. */
+  readonly hasColours: boolean;
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
   readonly onSignal: (signal: CliSignal, handler: () => void) => void;
@@ -45,9 +49,15 @@ export interface CliHost {
 }
 
 /** What the command needs to know about the native binding. */
-interface NativeModule {
+interface NativeModule extends NativeProbe {
   inspectConfig(config: Config): Promise<CertificateInspection>;
-  buildInfo(): { version: string; rustls: string; provider: string; target: string };
+  buildInfo(): {
+    version: string;
+    rustls: string;
+    provider: string;
+    target: string;
+    cpuFeatures: readonly string[];
+  };
 }
 
 /** What the command needs of a running proxy. */
@@ -98,6 +108,8 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
       return run(command, host, modules);
     case 'validate':
       return validate(command, host, modules);
+    case 'doctor':
+      return doctor(command, host, modules);
     case 'demo':
       return demo(command, host, modules);
     case 'version':
@@ -146,6 +158,18 @@ async function validate(
   return EXIT_CODES.fine;
 }
 
+async function doctor(
+  { configPath }: CommandOf<'doctor'>,
+  host: CliHost,
+  modules: CliModules,
+): Promise<number> {
+  const config = configPath === null ? null : loadConfig(configPath, host.environment).config;
+  const native = await modules.loadNative();
+  const examination = diagnose(packageVersion(), host.machine, native, config);
+  host.write(formatExamination(examination, host.hasColours));
+  return canRun(examination) ? EXIT_CODES.fine : EXIT_CODES.binding;
+}
+
 function demo(command: CommandOf<'demo'>, host: CliHost, modules: CliModules): Promise<number> {
   const { logLevel, logFormat } = command;
   const { stop } = watchShutdown(host);
@@ -157,11 +181,11 @@ async function printVersion(host: CliHost, modules: CliModules): Promise<number>
   try {
     const { rustls, provider, target } = (await modules.loadNative()).buildInfo();
     host.write(
-      `${version} (rustls ${rustls}, ${provider}, ${target}, Node.js ${host.nodeVersion})\n`,
+      `${version} (rustls ${rustls}, ${provider}, ${target}, Node.js ${host.machine.nodeVersion})\n`,
     );
     return EXIT_CODES.fine;
   } catch (error) {
-    host.write(`${version} (no native binding, Node.js ${host.nodeVersion})\n`);
+    host.write(`${version} (no native binding, Node.js ${host.machine.nodeVersion})\n`);
     throw error;
   }
 }
@@ -280,6 +304,14 @@ function packageVersion(): string {
   return version;
 }
 
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
 /** Whether this file is the program, started directly or through npm's link. */
 function isProgram(script: string | undefined): boolean {
   return script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url);
@@ -289,7 +321,15 @@ if (isProgram(process.argv[1])) {
   const code = await main(process.argv.slice(2), {
     // biome-ignore lint/style/noProcessEnv: the one place where the environment comes in
     environment: process.env,
-    nodeVersion: process.versions.node,
+    machine: {
+      platform: process.platform,
+      architecture: process.arch,
+      kernel: release(),
+      nodeVersion: process.versions.node,
+      read: readText,
+    },
+    // biome-ignore lint/style/noProcessEnv: as above
+    hasColours: process.stdout.isTTY === true && !process.env['NO_COLOR'],
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),

@@ -110,6 +110,12 @@ export function buildInfo(): BuildInfo {
   return converting(() => loadBinding().buildInfo());
 }
 
+/** The file of the addon that is loaded; null when its loader hides it. */
+export function bindingFile(): string | null {
+  const { cache } = createRequire(import.meta.url);
+  return Object.keys(cache).find((file) => /pgtls[^/]*\.node$/.test(file)) ?? null;
+}
+
 /** Loads the addon at `path`, absolute or relative to this file, or the one that belongs to this package; kept once it is there. */
 export function loadBinding(path: string = BINDING): typeof Native {
   if (loaded !== null && path === BINDING) {
@@ -193,7 +199,8 @@ function resolvedPath(path: string): string {
     : fileURLToPath(new URL(path, import.meta.url));
 }
 
-function libcVersion(): string {
+/** The C library and its version, as far as Node.js knows it. */
+export function libcVersion(): string {
   if (process.platform !== 'linux') {
     return 'of the system';
   }

@@ -29,6 +29,11 @@ export interface FakeSettings {
   readonly startError?: Error;
   readonly nativeError?: Error;
   readonly reloadError?: Error;
+  /** Reading the binding's facts fails, while its module loads. */
+  readonly buildInfoError?: Error;
+  /** What the doctor reads, by path. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly hasColours?: boolean;
 }
 
 /** The fakes, and what they saw. */
@@ -52,7 +57,14 @@ export class FakeProcess {
     });
     this.host = {
       environment: {},
-      nodeVersion: '20.0.0',
+      machine: {
+        platform: 'linux',
+        architecture: 'x64',
+        kernel: '6.1.0',
+        nodeVersion: '20.0.0',
+        read: (path) => settings.files?.[path] ?? null,
+      },
+      hasColours: settings.hasColours ?? false,
       write: (text) => {
         this.stdout += text;
       },
@@ -104,10 +116,19 @@ export class FakeProcess {
 
   #native({
     inspection = { problems: [], warnings: [], identities: [], dated: [] },
+    buildInfoError,
   }: FakeSettings) {
     return {
       inspectConfig: () => Promise.resolve(inspection),
-      buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),
+      buildInfo: () => {
+        if (buildInfoError !== undefined) {
+          throw buildInfoError;
+        }
+        const versions = { version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' };
+        return { ...versions, cpuFeatures: ['aes'] };
+      },
+      libcVersion: () => 'glibc 2.36',
+      bindingFile: () => '/pgtls.linux-x64-gnu.node',
     };
   }
 
