@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { nearest } from '../config/suggestion.ts';
 import { PgtlsError } from '../errors.ts';
 
 /** Overrides of the file's log settings; null = as the file says. */
@@ -45,6 +46,14 @@ Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reads the ce
 Exit codes:  0 fine, 1 runtime error, 2 configuration or command line, 3 native binding missing
 `;
 
+const OPTIONS = {
+  config: { type: 'string', short: 'c' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+  'log-level': { type: 'string' },
+  'log-format': { type: 'string' },
+} as const;
+
 const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
 
@@ -62,10 +71,7 @@ export function parseCommand(argv: readonly string[]): Command {
     logFormat: oneOf('--log-format', values['log-format'], LOG_FORMATS),
   };
   const [name = 'run', ...rest] = positionals;
-  if (rest.length > 0) {
-    throw invalid(`unexpected argument "${rest[0]}"`);
-  }
-  return commandOf(name, values.config, logOptions);
+  return commandOf(name, configOf(name, values.config, rest), logOptions);
 }
 
 /** The exit code for an error that ends the program. */
@@ -87,6 +93,20 @@ export function exitCodeOf(error: unknown): number {
   }
 }
 
+/** The file of `-c`, or `validate`'s and `doctor`'s argument, which can only be that. */
+function configOf(
+  name: string,
+  config: string | undefined,
+  rest: readonly string[],
+): string | undefined {
+  const takesFile = config === undefined && (name === 'validate' || name === 'doctor');
+  const [file, ...unexpected] = takesFile ? rest : [config, ...rest];
+  if (unexpected.length > 0) {
+    throw invalid(`unexpected argument "${unexpected[0]}"`);
+  }
+  return file;
+}
+
 function commandOf(name: string, config: string | undefined, logOptions: LogOptions): Command {
   switch (name) {
     case 'run':
@@ -101,8 +121,23 @@ function commandOf(name: string, config: string | undefined, logOptions: LogOpti
       }
       return { kind: 'demo', ...logOptions };
     default:
-      throw invalid(`unknown command "${name}"; expected run, validate, doctor or demo`);
+      throw invalid(unknownCommand(name));
   }
+}
+
+const COMMANDS = ['run', 'validate', 'doctor', 'demo'];
+
+function unknownCommand(name: string): string {
+  if (name.endsWith('.toml')) {
+    return `"${name}" is no command; expected such as: pgtls -c ${name}`;
+  }
+  return `unknown command "${name}"; expected run, validate, doctor or demo${meant(name, COMMANDS)}`;
+}
+
+/** Such as `; did you mean "demo"?`, empty when nothing is near. */
+function meant(word: string, words: readonly string[], prefix = ''): string {
+  const near = nearest(word, words);
+  return near === null ? '' : `; did you mean "${prefix}${near}"?`;
 }
 
 interface Options {
@@ -121,17 +156,22 @@ function parseOptions(argv: readonly string[]): Options {
     return parseArgs({
       args: [...argv],
       allowPositionals: true,
-      options: {
-        config: { type: 'string', short: 'c' },
-        help: { type: 'boolean', short: 'h' },
-        version: { type: 'boolean', short: 'v' },
-        'log-level': { type: 'string' },
-        'log-format': { type: 'string' },
-      },
+      options: OPTIONS,
     });
   } catch (error) {
-    throw invalid(error instanceof Error ? error.message : String(error));
+    throw invalid(optionProblem(error));
   }
+}
+
+/** Node.js's own text advises `--` before arguments that begin with a dash; pgtls has none. */
+function optionProblem(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const [, option = ''] = /^Unknown option '(-[^']*)'/.exec(text) ?? [];
+  if (option === '') {
+    return text;
+  }
+  const near = meant(option.replace(/^-+/, ''), Object.keys(OPTIONS), '--');
+  return `unknown option "${option}"${near}`;
 }
 
 function required(config: string | undefined, example: string): string {
