@@ -7,6 +7,7 @@
  */
 import { readFileSync, realpathSync } from 'node:fs';
 import { release } from 'node:os';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   type ConfigDiagnostic,
@@ -38,6 +39,7 @@ export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
 export interface CliHost {
   readonly environment: Environment;
   readonly machine: Machine;
+  readonly pid: number;
   /** Whether stdout is a terminal, whose user wants colours. */
   readonly hasColours: boolean;
   readonly write: (text: string) => void;
@@ -122,19 +124,25 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
 
 async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules): Promise<number> {
   const { configPath } = command;
-  const signals = watchShutdown(host);
+  let log: Logger | null = null;
+  const signals = watchShutdown(host, () =>
+    log?.warn({ event: 'shutdown' }, 'told to end a second time: ending at once'),
+  );
   // Before anything takes time: the default action of SIGHUP is to end the process.
   let onHangup = () => {};
   host.onSignal('SIGHUP', () => onHangup());
   const loaded = await load(configPath, 'warning', host, modules);
   const config = withLogOptions(loaded.config, command);
   const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
+  log = logger;
+  const started = { version: packageVersion(), pid: host.pid, config: resolve(configPath) };
+  logger.info({ event: 'start', ...started }, 'pgtls starts');
   for (const warning of loaded.warnings) {
     const { keyPath: key, line, column, message } = warning;
     logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
   }
   const proxy = await startPlaced(configPath, config, () => modules.startProxy(config, logger));
-  onHangup = () => void reloadCertificates(proxy, logger);
+  onHangup = () => void proxy.reloadCertificates();
   await signals.requested;
   try {
     await proxy.drain();
@@ -202,14 +210,18 @@ async function load(
   );
 }
 
-/** The first SIGTERM or SIGINT asks for an orderly end, the second one ends at once. */
-function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSignal } {
+/** The first SIGTERM or SIGINT asks for an orderly end, the second one, of which `onSecond` is told, ends at once. */
+function watchShutdown(
+  host: CliHost,
+  onSecond: () => void = () => {},
+): { requested: Promise<void>; stop: AbortSignal } {
   const controller = new AbortController();
   const requested = new Promise<void>((resolve) => {
     controller.signal.addEventListener('abort', () => resolve(), { once: true });
   });
   const onSignal = () => {
     if (controller.signal.aborted) {
+      onSecond();
       host.exit(EXIT_CODES.runtime);
     }
     controller.abort();
@@ -217,15 +229,6 @@ function watchShutdown(host: CliHost): { requested: Promise<void>; stop: AbortSi
   host.onSignal('SIGTERM', onSignal);
   host.onSignal('SIGINT', onSignal);
   return { requested, stop: controller.signal };
-}
-
-async function reloadCertificates(proxy: RunningProxy, logger: Logger): Promise<void> {
-  try {
-    await proxy.reloadCertificates();
-  } catch (error) {
-    const result = { event: 'cert.reload', result: 'failure', err: error };
-    logger.error(result, `certificates not reloaded, the old ones stay: ${errorText(error)}`);
-  }
 }
 
 function withLogOptions(config: Config, { logLevel, logFormat }: CommandOf<'run'>): Config {
@@ -328,6 +331,7 @@ if (isProgram(process.argv[1])) {
       nodeVersion: process.versions.node,
       read: readText,
     },
+    pid: process.pid,
     // biome-ignore lint/style/noProcessEnv: as above
     hasColours: process.stdout.isTTY === true && !process.env['NO_COLOR'],
     write: (text) => process.stdout.write(text),

@@ -28,7 +28,6 @@ export interface FakeSettings {
   readonly inspection?: CertificateInspection;
   readonly startError?: Error;
   readonly nativeError?: Error;
-  readonly reloadError?: Error;
   /** Reading the binding's facts fails, while its module loads. */
   readonly buildInfoError?: Error;
   /** What the doctor reads, by path. */
@@ -64,6 +63,7 @@ export class FakeProcess {
         nodeVersion: '20.0.0',
         read: (path) => settings.files?.[path] ?? null,
       },
+      pid: 4711,
       hasColours: settings.hasColours ?? false,
       write: (text) => {
         this.stdout += text;
@@ -139,7 +139,7 @@ export class FakeProcess {
     return pino({ base: null, timestamp: false }, { write });
   }
 
-  async #startProxy({ startError, reloadError }: FakeSettings) {
+  async #startProxy({ startError }: FakeSettings) {
     if (startError !== undefined) {
       throw startError;
     }
@@ -148,9 +148,6 @@ export class FakeProcess {
     return {
       reloadCertificates: async () => {
         this.calls.push('reload');
-        if (reloadError !== undefined) {
-          throw reloadError;
-        }
       },
       drain: () => {
         this.calls.push('drain');
