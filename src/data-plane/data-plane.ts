@@ -74,7 +74,7 @@ export interface DataPlane {
 export type OnDataPlaneEvent = (event: DataPlaneEvent) => void;
 
 /** By package.json's `imports`: the same from src/ and from wherever the bundle in dist/ puts this file. */
-const BINDING = '#binding';
+const BINDING_PATH = '#binding';
 
 let loaded: typeof Native | null = null;
 
@@ -110,15 +110,9 @@ export function buildInfo(): BuildInfo {
   return converting(() => loadBinding().buildInfo());
 }
 
-/** The file of the addon that is loaded; null when its loader hides it. */
-export function bindingFile(): string | null {
-  const { cache } = createRequire(import.meta.url);
-  return Object.keys(cache).find((file) => /pgtls[^/]*\.node$/.test(file)) ?? null;
-}
-
-/** Loads the addon at `path`, absolute or relative to this file, or the one that belongs to this package; kept once it is there. */
-export function loadBinding(path: string = BINDING): typeof Native {
-  if (loaded !== null && path === BINDING) {
+/** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
+export function loadBinding(path: string = BINDING_PATH): typeof Native {
+  if (loaded !== null && path === BINDING_PATH) {
     return loaded;
   }
   let binding: typeof Native;
@@ -194,9 +188,15 @@ function missingBindingMessage(path: string, cause: unknown): string {
 }
 
 function resolvedPath(path: string): string {
-  return path === BINDING
+  return path === BINDING_PATH
     ? createRequire(import.meta.url).resolve(path)
     : fileURLToPath(new URL(path, import.meta.url));
+}
+
+/** The file of the addon that is loaded; null when its loader hides it. */
+export function bindingFile(): string | null {
+  const { cache } = createRequire(import.meta.url);
+  return Object.keys(cache).find((file) => /pgtls[^/]*\.node$/.test(file)) ?? null;
 }
 
 /** The C library and its version, as far as Node.js knows it. */

@@ -163,7 +163,7 @@ export class CertificateRefresh {
   #tellExpiries({ identities }: Inspection): void {
     const { options, logger } = this.#options;
     for (const { routeId, role, file, subject, notAfterSeconds } of identities) {
-      const route = options.routes[routeId]?.name;
+      const route = options.routes.find((candidate) => candidate.routeId === routeId)?.name;
       const fields = { route, role, file, subject, not_after: isoTime(notAfterSeconds) };
       logger.info({ event: 'cert.loaded', ...fields }, 'certificate in use');
     }
