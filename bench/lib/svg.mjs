@@ -5,16 +5,20 @@
 /** @typedef {{ name: string, points: readonly Point[] }} Line */
 
 const WIDTH = 760;
-const LABEL_WIDTH = 190;
+/** Of a character, at most, in bold type. */
+const CHARACTER_WIDTH = 8;
+const MARGIN = 16;
 const VALUE_WIDTH = 90;
 const ROW_HEIGHT = 26;
 const TOP = 58;
-const BOTTOM = 16;
+const BOTTOM = 34;
 const LINES_HEIGHT = 300;
 const STEPS = 4;
+const SHORT_QUARTERS = [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 5, 6, 8];
 
 const STYLE = `
   .paper { fill: #ffffff } text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 15px }
+  .us { font-weight: 600 } .small { font-size: 12px }
   .soft { fill: #59636e } .grid { stroke: #d1d9e0 } .range { stroke: #1f2328; stroke-width: 1.5 }
   .bar { fill: #8c959f } .ours { fill: #0969da } .line { fill: none; stroke-width: 2; stroke: #0969da } .dot { fill: #0969da }
   @media (prefers-color-scheme: dark) {
@@ -29,21 +33,25 @@ const STYLE = `
 export function barChart({ title, unit, bars, format }) {
   const scale = niceMaximum(Math.max(0, ...bars.map(({ high }) => high)));
   const height = TOP + bars.length * ROW_HEIGHT + BOTTOM;
-  const x = (/** @type {number} */ value) =>
-    LABEL_WIDTH + (value / scale) * (WIDTH - LABEL_WIDTH - VALUE_WIDTH);
+  const longest = Math.max(0, ...bars.map(({ label }) => label.length));
+  const left = MARGIN + longest * CHARACTER_WIDTH + 8;
+  const x = (/** @type {number} */ value) => left + (value / scale) * (WIDTH - left - VALUE_WIDTH);
   const rows = bars.map(({ label, value, low, high, isOurs }, index) => {
     const top = TOP + index * ROW_HEIGHT;
     const middle = top + ROW_HEIGHT / 2;
     return [
-      `<text x="${LABEL_WIDTH - 8}" y="${fixed(middle + 4)}" text-anchor="end">${escaped(label)}</text>`,
-      `<rect class="${isOurs ? 'ours' : 'bar'}" x="${LABEL_WIDTH}" y="${top + 4}" width="${fixed(x(value) - LABEL_WIDTH)}" height="${ROW_HEIGHT - 8}"/>`,
+      `<text${isOurs ? ' class="us"' : ''} x="${left - 8}" y="${fixed(middle + 4)}" text-anchor="end">${escaped(label)}</text>`,
+      `<rect class="${isOurs ? 'ours' : 'bar'}" x="${left}" y="${top + 4}" width="${fixed(x(value) - left)}" height="${ROW_HEIGHT - 8}"/>`,
       range(x(low), middle, x(high), middle),
-      `<text x="${fixed(x(high) + 6)}" y="${fixed(middle + 4)}">${escaped(format(value))}</text>`,
+      `<text${isOurs ? ' class="us"' : ''} x="${fixed(x(high) + 6)}" y="${fixed(middle + 4)}">${escaped(format(value))}</text>`,
     ].join('\n');
   });
-  const grid = steps(scale).map((value) => {
+  const grid = steps(scale).flatMap((value) => {
     const at = fixed(x(value));
-    return `<line class="grid" x1="${at}" y1="${TOP - 6}" x2="${at}" y2="${height - BOTTOM}"/>`;
+    return [
+      `<line class="grid" x1="${at}" y1="${TOP - 6}" x2="${at}" y2="${height - BOTTOM + 4}"/>`,
+      `<text class="soft small" x="${at}" y="${height - BOTTOM + 20}" text-anchor="middle">${escaped(format(value))}</text>`,
+    ];
   });
   return document(height, title, unit, [...grid, ...rows]);
 }
@@ -74,14 +82,14 @@ export function lineChart({ title, unit, line, format }) {
   return document(LINES_HEIGHT, title, unit, [...grid, polyline, ...dots]);
 }
 
-/** 1, 2, 2.5 or 5 times a power of ten that nothing exceeds. @param {number} value */
+/** The least number that nothing exceeds and whose quarters are short. @param {number} value */
 export function niceMaximum(value) {
   if (!(value > 0) || !Number.isFinite(value)) {
     return 1;
   }
   const power = 10 ** Math.floor(Math.log10(value));
-  const factor = [1, 2, 2.5, 5].find((candidate) => candidate * power >= value) ?? 10;
-  return factor * power;
+  const factor = SHORT_QUARTERS.find((candidate) => candidate * power >= value) ?? 10;
+  return Number((factor * power).toPrecision(2));
 }
 
 /** @param {number} scale */

@@ -1,5 +1,5 @@
 /** The two builds, each skipped while the hash of its inputs is the one of the last successful build. */
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BINDING, PROGRAM, ROOT } from './paths.mjs';
 import { run } from './run.mjs';
@@ -24,6 +24,7 @@ export function buildAddon({ quiet }) {
 export function buildTypeScript({ quiet }) {
   const inputs = [
     ...filesBelow(['src', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json']),
+    ...filesBelow(['package.json', 'scripts/bundle.mjs']),
     ...filesBelow(['crates/pgtls-napi/binding'], (path) => !path.endsWith('.node')),
   ];
   const hash = hashOf(inputs);
@@ -32,10 +33,8 @@ export function buildTypeScript({ quiet }) {
   }
   console.log('building the TypeScript …');
   unstamp('typescript');
-  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   const code = run('npm', ['run', '--silent', 'build:ts'], { quiet });
   if (code === 0) {
-    chmodSync(PROGRAM, 0o755);
     stamp('typescript', hash);
   }
   return code;

@@ -47,7 +47,7 @@ export const SOURCE_RULES = [
   onlyIn({
     name: 'only src/data-plane/data-plane.ts imports the addon',
     files: TYPESCRIPT,
-    pattern: /pgtls-napi\/binding\/index\.js|@pgtls\/|\.node['"`]/,
+    pattern: /pgtls-napi\/binding\/index\.js|#binding|@pgtls\/|\.node['"`]/,
     allowed: ['src/data-plane/data-plane.ts'],
     what: 'imports the addon',
   }),

@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { nearest } from '../config/suggestion.ts';
 import { PgtlsError } from '../errors.ts';
 
 /** Overrides of the file's log settings; null = as the file says. */
@@ -17,6 +18,7 @@ interface LogOptions {
 export type Command =
   | ({ readonly kind: 'run'; readonly configPath: string } & LogOptions)
   | { readonly kind: 'validate'; readonly configPath: string }
+  | { readonly kind: 'doctor'; readonly configPath: string | null }
   | ({ readonly kind: 'demo' } & LogOptions)
   | { readonly kind: 'help' }
   | { readonly kind: 'version' };
@@ -30,6 +32,7 @@ export const EXIT_CODES: Readonly<
 export const HELP: string = `Usage:
   pgtls -c FILE             run with a configuration file
   pgtls validate -c FILE    check the file and its certificates, without binding anything
+  pgtls doctor [-c FILE]    what this machine offers, and what it lacks for production or for FILE
   pgtls demo                try it: an embedded PostgreSQL with pgtls in front
 
 Options:
@@ -43,6 +46,14 @@ Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reloads file
           SIGUSR2 lets a successor process take over
 Exit codes:  0 fine, 1 runtime error, 2 configuration or command line, 3 native binding missing
 `;
+
+const OPTIONS = {
+  config: { type: 'string', short: 'c' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+  'log-level': { type: 'string' },
+  'log-format': { type: 'string' },
+} as const;
 
 const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
@@ -61,10 +72,7 @@ export function parseCommand(argv: readonly string[]): Command {
     logFormat: oneOf('--log-format', values['log-format'], LOG_FORMATS),
   };
   const [name = 'run', ...rest] = positionals;
-  if (rest.length > 0) {
-    throw invalid(`unexpected argument "${rest[0]}"`);
-  }
-  return commandOf(name, values.config, logOptions);
+  return commandOf(name, configOf(name, values.config, rest), logOptions);
 }
 
 /** The exit code for an error that ends the program. */
@@ -86,20 +94,51 @@ export function exitCodeOf(error: unknown): number {
   }
 }
 
+/** The file of `-c`, or `validate`'s and `doctor`'s argument, which can only be that. */
+function configOf(
+  name: string,
+  config: string | undefined,
+  rest: readonly string[],
+): string | undefined {
+  const takesFile = config === undefined && (name === 'validate' || name === 'doctor');
+  const [file, ...unexpected] = takesFile ? rest : [config, ...rest];
+  if (unexpected.length > 0) {
+    throw invalid(`unexpected argument "${unexpected[0]}"`);
+  }
+  return file;
+}
+
 function commandOf(name: string, config: string | undefined, logOptions: LogOptions): Command {
   switch (name) {
     case 'run':
       return { kind: 'run', configPath: required(config, 'pgtls -c pgtls.toml'), ...logOptions };
     case 'validate':
       return { kind: 'validate', configPath: required(config, 'pgtls validate -c pgtls.toml') };
+    case 'doctor':
+      return { kind: 'doctor', configPath: config ?? null };
     case 'demo':
       if (config !== undefined) {
         throw invalid('demo takes no configuration file: it writes its own');
       }
       return { kind: 'demo', ...logOptions };
     default:
-      throw invalid(`unknown command "${name}"; expected run, validate or demo`);
+      throw invalid(unknownCommand(name));
   }
+}
+
+const COMMANDS = ['run', 'validate', 'doctor', 'demo'];
+
+function unknownCommand(name: string): string {
+  if (name.endsWith('.toml')) {
+    return `"${name}" is no command; expected such as: pgtls -c ${name}`;
+  }
+  return `unknown command "${name}"; expected run, validate, doctor or demo${meant(name, COMMANDS)}`;
+}
+
+/** Such as `; did you mean "demo"?`, empty when nothing is near. */
+function meant(word: string, words: readonly string[], prefix = ''): string {
+  const near = nearest(word, words);
+  return near === null ? '' : `; did you mean "${prefix}${near}"?`;
 }
 
 interface Options {
@@ -118,17 +157,22 @@ function parseOptions(argv: readonly string[]): Options {
     return parseArgs({
       args: [...argv],
       allowPositionals: true,
-      options: {
-        config: { type: 'string', short: 'c' },
-        help: { type: 'boolean', short: 'h' },
-        version: { type: 'boolean', short: 'v' },
-        'log-level': { type: 'string' },
-        'log-format': { type: 'string' },
-      },
+      options: OPTIONS,
     });
   } catch (error) {
-    throw invalid(error instanceof Error ? error.message : String(error));
+    throw invalid(optionProblem(error));
   }
+}
+
+/** Node.js's own text advises `--` before arguments that begin with a dash; pgtls has none. */
+function optionProblem(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const [, option = ''] = /^Unknown option '(-[^']*)'/.exec(text) ?? [];
+  if (option === '') {
+    return text;
+  }
+  const near = meant(option.replace(/^-+/, ''), Object.keys(OPTIONS), '--');
+  return `unknown option "${option}"${near}`;
 }
 
 function required(config: string | undefined, example: string): string {

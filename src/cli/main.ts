@@ -6,12 +6,12 @@
  * proxy, the addon and the demo are loaded by the commands that need them.
  */
 import { readFileSync, realpathSync } from 'node:fs';
+import { release } from 'node:os';
 import { resolve } from 'node:path';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { type ConfigDiagnostic, formatDiagnostic } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
-import { loadInspectedConfig } from '../config/parse.ts';
+import { loadConfig, loadInspectedConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
@@ -24,6 +24,7 @@ import { type Successor, Takeover } from '../proxy/takeover.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
 import { startPlaced } from './bind-errors.ts';
 import type { DemoOptions } from './demo.ts';
+import { canRun, diagnose, formatExamination, type Machine, type NativeProbe } from './doctor.ts';
 import { activated, type NativeService, serviceManager } from './service.ts';
 import { launchSuccessor, predecessorOf } from './successor.ts';
 import {
@@ -40,8 +41,10 @@ export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGUSR2';
 /** The process as the command sees it. */
 export interface CliHost {
   readonly environment: Environment;
-  readonly nodeVersion: string;
+  readonly machine: Machine;
   readonly pid: number;
+  /** Whether stdout is a terminal, whose user wants colours. */
+  readonly hasColours: boolean;
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
   readonly onSignal: (signal: CliSignal, handler: () => void) => void;
@@ -55,9 +58,15 @@ export interface CliHost {
 }
 
 /** What the command needs to know about the native binding. */
-interface NativeModule extends NativeService {
+interface NativeModule extends NativeService, NativeProbe {
   inspectConfig(config: Config): Promise<CertificateInspection>;
-  buildInfo(): { version: string; rustls: string; provider: string; target: string };
+  buildInfo(): {
+    version: string;
+    rustls: string;
+    provider: string;
+    target: string;
+    cpuFeatures: readonly string[];
+  };
 }
 
 /** What the command needs of a running proxy. */
@@ -108,6 +117,8 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
       return run(command, host, modules);
     case 'validate':
       return validate(command, host, modules);
+    case 'doctor':
+      return doctor(command, host, modules);
     case 'demo':
       return demo(command, host, modules);
     case 'version':
@@ -119,13 +130,17 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
 }
 
 async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules): Promise<number> {
-  const signals = watchShutdown(host);
+  let log: Logger | null = null;
+  const signals = watchShutdown(host, () =>
+    log?.warn({ event: 'shutdown' }, 'told to end a second time: ending at once'),
+  );
   // Before anything takes time: the default action of these signals is to end the process.
   let onHangup = () => {};
   let onTakeover = () => {};
   host.onSignal('SIGHUP', () => onHangup());
   host.onSignal('SIGUSR2', () => onTakeover());
   const { proxy, logger, manager } = await startRun(command, host, modules);
+  log = logger;
   // A failure is in the log by then.
   onHangup = () => void proxy.reload().catch(() => {});
   let onTaken: (successorPid: number) => void = () => {};
@@ -160,6 +175,8 @@ async function startRun(
     const loaded = await load(configPath, 'warning', host, modules);
     const config = withLogOptions(loaded.config, command);
     const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
+    const started = { version: packageVersion(), pid: host.pid, config: resolve(configPath) };
+    logger.info({ event: 'start', ...started }, 'pgtls starts');
     for (const warning of loaded.warnings) {
       const { keyPath: key, line, column, message } = warning;
       logger.warn({ event: 'config.warning', file: configPath, key, line, column }, message);
@@ -199,6 +216,18 @@ async function validate(
   return EXIT_CODES.fine;
 }
 
+async function doctor(
+  { configPath }: CommandOf<'doctor'>,
+  host: CliHost,
+  modules: CliModules,
+): Promise<number> {
+  const config = configPath === null ? null : loadConfig(configPath, host.environment).config;
+  const native = await modules.loadNative();
+  const examination = diagnose(packageVersion(), host.machine, native, config);
+  host.write(formatExamination(examination, host.hasColours));
+  return canRun(examination) ? EXIT_CODES.fine : EXIT_CODES.binding;
+}
+
 function demo(command: CommandOf<'demo'>, host: CliHost, modules: CliModules): Promise<number> {
   const { logLevel, logFormat } = command;
   const { stop } = watchShutdown(host);
@@ -210,11 +239,11 @@ async function printVersion(host: CliHost, modules: CliModules): Promise<number>
   try {
     const { rustls, provider, target } = (await modules.loadNative()).buildInfo();
     host.write(
-      `${version} (rustls ${rustls}, ${provider}, ${target}, Node.js ${host.nodeVersion})\n`,
+      `${version} (rustls ${rustls}, ${provider}, ${target}, Node.js ${host.machine.nodeVersion})\n`,
     );
     return EXIT_CODES.fine;
   } catch (error) {
-    host.write(`${version} (no native binding, Node.js ${host.nodeVersion})\n`);
+    host.write(`${version} (no native binding, Node.js ${host.machine.nodeVersion})\n`);
     throw error;
   }
 }
@@ -231,14 +260,18 @@ async function load(
   );
 }
 
-/** The first SIGTERM or SIGINT asks for an orderly end, the second one ends at once. */
-function watchShutdown(host: CliHost): { requested: Promise<'requested'>; stop: AbortSignal } {
+/** The first SIGTERM or SIGINT asks for an orderly end, the second one, of which `onSecond` is told, ends at once. */
+function watchShutdown(
+  host: CliHost,
+  onSecond: () => void = () => {},
+): { requested: Promise<'requested'>; stop: AbortSignal } {
   const controller = new AbortController();
   const requested = new Promise<'requested'>((resolve) => {
     controller.signal.addEventListener('abort', () => resolve('requested'), { once: true });
   });
   const onSignal = () => {
     if (controller.signal.aborted) {
+      onSecond();
       host.exit(EXIT_CODES.runtime);
     }
     controller.abort();
@@ -291,6 +324,14 @@ function packageVersion(): string {
   return version;
 }
 
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
 /** Whether this file is the program, started directly or through npm's link. */
 function isProgram(script: string | undefined): boolean {
   return script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url);
@@ -300,8 +341,16 @@ if (isProgram(process.argv[1])) {
   const code = await main(process.argv.slice(2), {
     // biome-ignore lint/style/noProcessEnv: the one place where the environment comes in
     environment: process.env,
-    nodeVersion: process.versions.node,
+    machine: {
+      platform: process.platform,
+      architecture: process.arch,
+      kernel: release(),
+      nodeVersion: process.versions.node,
+      read: readText,
+    },
     pid: process.pid,
+    // biome-ignore lint/style/noProcessEnv: as above
+    hasColours: process.stdout.isTTY === true && !process.env['NO_COLOR'],
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),

@@ -88,8 +88,10 @@ function checkNames(
   const names = backends.map(({ name }) => name);
   for (const { text, path } of named) {
     if (!names.includes(text)) {
-      const known = names.length === 0 ? 'there is none' : `known: ${names.join(', ')}`;
-      const message = `there is no [proxy.backends.${text}]; ${known}`;
+      const message =
+        names.length === 0
+          ? `names a backend, but there is no [proxy.backends] at all; expected a table [proxy.backends.${text}]`
+          : `there is no [proxy.backends.${text}]; known: ${names.join(', ')}`;
       problems.error(path, message, nearest(text, names));
     }
   }

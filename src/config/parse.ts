@@ -14,6 +14,7 @@ import type { Environment } from './environment.ts';
 import { type CertificateFindings, type InspectCertificates, inspectInto } from './inspection.ts';
 import { placeFindings } from './positions.ts';
 import type { Config } from './schema.ts';
+import { syntaxProblem } from './syntax.ts';
 import { TableReader } from './table-reader.ts';
 import { readTop } from './top.ts';
 
@@ -109,10 +110,8 @@ function parseToml(path: string, source: string): TomlTableWithoutBigInt {
     if (!(cause instanceof TomlError)) {
       throw cause;
     }
-    const { line, column } = cause;
-    const [first = ''] = cause.message.split('\n');
-    const message = `TOML syntax: ${first.replace('Invalid TOML document: ', '')}`;
-    throw new ConfigError(path, [{ ...wholeFile(message), line, column }], { cause });
+    const problem = syntaxProblem(cause, source);
+    throw new ConfigError(path, [{ ...wholeFile(''), ...problem }], { cause });
   }
 }
 

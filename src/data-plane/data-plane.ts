@@ -5,7 +5,6 @@
  * The native class never leaves this file; `DataPlane` is the interface everybody else uses.
  */
 import { createRequire } from 'node:module';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type * as Native from '../../crates/pgtls-napi/binding/index.js';
 import type { Config } from '../config/schema.ts';
@@ -76,7 +75,8 @@ export interface DataPlane {
 /** Takes the events of a data plane; must not throw. */
 export type OnDataPlaneEvent = (event: DataPlaneEvent) => void;
 
-const BINDING_PATH = '../../crates/pgtls-napi/binding/index.js';
+/** By package.json's `imports`: the same from src/ and from wherever the bundle in dist/ puts this file. */
+const BINDING_PATH = '#binding';
 
 let loaded: typeof Native | null = null;
 
@@ -211,12 +211,25 @@ function missingBindingMessage(path: string, cause: unknown): string {
   return [
     `the native binding does not load: ${reasons.reverse().join('; ')}`,
     `platform ${process.platform}-${process.arch}, libc ${libcVersion()}, Node.js ${process.version}`,
-    `looked for ${fileURLToPath(new URL(path, import.meta.url))}`,
+    `looked for ${resolvedPath(path)}`,
     'Reinstall pgtls on this platform, or build the binding with `npm run build:addon`.',
   ].join('\n');
 }
 
-function libcVersion(): string {
+function resolvedPath(path: string): string {
+  return path === BINDING_PATH
+    ? createRequire(import.meta.url).resolve(path)
+    : fileURLToPath(new URL(path, import.meta.url));
+}
+
+/** The file of the addon that is loaded; null when its loader hides it. */
+export function bindingFile(): string | null {
+  const { cache } = createRequire(import.meta.url);
+  return Object.keys(cache).find((file) => /pgtls[^/]*\.node$/.test(file)) ?? null;
+}
+
+/** The C library and its version, as far as Node.js knows it. */
+export function libcVersion(): string {
   if (process.platform !== 'linux') {
     return 'of the system';
   }

@@ -95,8 +95,8 @@ export async function bindListener(options: ListenerOptions): Promise<Listener> 
     return listener;
   } catch (cause) {
     await listener.close();
-    const reason = cause instanceof Error ? cause.message : String(cause);
     const address = formatBindAddress(options.address);
+    const reason = bindReason(cause);
     throw new PgtlsError(
       'PGTLS_BIND_FAILED',
       `proxy "${options.routeName}" cannot listen on ${address}: ${reason}`,
@@ -104,6 +104,19 @@ export async function bindListener(options: ListenerOptions): Promise<Listener> 
     );
   }
 }
+
+/** The kernel's reason in PostgreSQL's words; Node.js's text repeats the address. */
+function bindReason(cause: unknown): string {
+  const { code = '', syscall } = cause as NodeJS.ErrnoException;
+  const reason = syscall === 'listen' ? BIND_REASONS[code] : undefined;
+  return reason ?? (cause instanceof Error ? cause.message : String(cause));
+}
+
+const BIND_REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'address already in use (EADDRINUSE): is another program, or another pgtls, there?',
+  EADDRNOTAVAIL: 'cannot assign requested address (EADDRNOTAVAIL): no interface here has it',
+  EACCES: 'permission denied (EACCES)',
+};
 
 class BoundListener implements Listener {
   readonly socket: ServerSocket;

@@ -6,6 +6,7 @@
  * at a time; who asks meanwhile wants them as they are now, and gets another reading after that one.
  */
 import type { DataPlane, DataPlaneOptions, Inspection } from '../data-plane/data-plane.ts';
+import { PgtlsError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { FileWatch, WATCH_INTERVAL_MILLIS } from './file-watch.ts';
 
@@ -62,7 +63,7 @@ export class CertificateRefresh {
 
   /** Warns of what has expired already or is doubtful, and begins to refresh. */
   async start(): Promise<void> {
-    await this.#warnOfFiles();
+    await this.#tellOfFiles();
     const intervals = this.#options.intervalsMillis.filter((interval) => interval > 0);
     if (intervals.length > 0) {
       const shortest = Math.min(...intervals, MAX_TIMER_MILLIS);
@@ -127,7 +128,7 @@ export class CertificateRefresh {
     }
     this.#toldFailure = null;
     logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
-    await this.#warnOfFiles();
+    await this.#tellOfFiles((inspection) => this.#tellExpiries(inspection));
     return true;
   }
 
@@ -138,21 +139,33 @@ export class CertificateRefresh {
       return;
     }
     this.#toldFailure = text;
-    const fields = { event: 'cert.reload', result: 'failure', trigger, err: error };
+    const fields = { event: 'cert.reload', result: 'failure', trigger, err: loggable(error) };
     this.#options.logger.error(fields, 'certificates were not reloaded; those in use stay');
   }
 
-  async #warnOfFiles(): Promise<void> {
+  async #tellOfFiles(tellMore: (inspection: Inspection) => void = () => {}): Promise<void> {
     const { dataPlane, options, logger } = this.#options;
     try {
       const inspection = await dataPlane.inspect(options);
       if (!this.#isStopped) {
+        tellMore(inspection);
         this.#warnOf(inspection);
       }
     } catch (error) {
       if (!this.#isStopped) {
-        logger.error({ event: 'cert.inspect', err: error }, 'certificates could not be inspected');
+        const fields = { event: 'cert.inspect', err: loggable(error) };
+        logger.error(fields, 'certificates could not be inspected');
       }
+    }
+  }
+
+  /** One line for each certificate that is now in use. */
+  #tellExpiries({ identities }: Inspection): void {
+    const { options, logger } = this.#options;
+    for (const { routeId, role, file, subject, notAfterSeconds } of identities) {
+      const route = options.routes.find((candidate) => candidate.routeId === routeId)?.name;
+      const fields = { route, role, file, subject, not_after: isoTime(notAfterSeconds) };
+      logger.info({ event: 'cert.loaded', ...fields }, 'certificate in use');
     }
   }
 
@@ -189,6 +202,11 @@ const EXPIRED: Readonly<
   authority: ['cert.expired', 'a trusted CA has expired: certificates below it are refused'],
   crl: ['crl.expired', 'a CRL has expired: every certificate of its issuer is refused'],
 };
+
+/** What pgtls says of a file is said without the place in pgtls where it was found, and once: its causes say the same. */
+function loggable(error: unknown): unknown {
+  return error instanceof PgtlsError ? { code: error.code, message: error.message } : error;
+}
 
 function isoTime(seconds: number): string {
   return new Date(seconds * 1_000).toISOString();

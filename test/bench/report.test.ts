@@ -65,13 +65,20 @@ describe('plots', () => {
     }
   });
 
+  test('of bars say what their grid stands for', () => {
+    const svg = barChart({ ...plot, bars });
+    const labels = [...svg.matchAll(/class="soft small"[^>]*>([^<]*)</g)].map(([, text]) => text);
+    expect(labels).toHaveLength(5);
+    expect(Number(labels[0])).toBe(0);
+  });
+
   test('are drawn without values, too', () => {
     expect(barChart({ ...plot, bars: [] })).not.toContain('NaN');
     expect(lineChart({ ...plot, line: { name: '', points: [] } })).not.toContain('NaN');
   });
 
   test('end at a round number', () => {
-    expect([0, 0.7, 18, 21, 51, 100].map(niceMaximum)).toEqual([1, 1, 20, 25, 100, 100]);
+    expect([0, 0.7, 18, 21, 51, 100, 114].map(niceMaximum)).toEqual([1, 0.8, 20, 24, 60, 100, 120]);
   });
 });
 

@@ -30,6 +30,11 @@ export interface FakeSettings {
   readonly nativeError?: Error;
   readonly reloadError?: Error;
   readonly successorError?: Error;
+  /** Reading the binding's facts fails, while its module loads. */
+  readonly buildInfoError?: Error;
+  /** What the doctor reads, by path. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly hasColours?: boolean;
 }
 
 /** The fakes, and what they saw. */
@@ -53,7 +58,14 @@ export class FakeProcess {
     });
     this.host = {
       environment: {},
-      nodeVersion: '20.0.0',
+      machine: {
+        platform: 'linux',
+        architecture: 'x64',
+        kernel: '6.1.0',
+        nodeVersion: '20.0.0',
+        read: (path) => settings.files?.[path] ?? null,
+      },
+      hasColours: settings.hasColours ?? false,
       write: (text) => {
         this.stdout += text;
       },
@@ -67,7 +79,7 @@ export class FakeProcess {
         this.exits.push(code);
       },
       nowMillis: () => NOW_MILLIS,
-      pid: 4241,
+      pid: 4711,
       monotonicMicros: () => 0n,
       launchSuccessor: () => {
         this.calls.push('launch');
@@ -117,12 +129,21 @@ export class FakeProcess {
 
   #native({
     inspection = { problems: [], warnings: [], identities: [], dated: [] },
+    buildInfoError,
   }: FakeSettings) {
     return {
       inspectConfig: () => Promise.resolve(inspection),
+      buildInfo: () => {
+        if (buildInfoError !== undefined) {
+          throw buildInfoError;
+        }
+        const versions = { version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' };
+        return { ...versions, cpuFeatures: ['aes'] };
+      },
       notify: () => false,
       boundAddress: () => null,
-      buildInfo: () => ({ version: '1', rustls: '0.23', provider: 'aws-lc-rs', target: 't' }),
+      libcVersion: () => 'glibc 2.36',
+      bindingFile: () => '/pgtls.linux-x64-gnu.node',
     };
   }
 
@@ -133,7 +154,7 @@ export class FakeProcess {
     return pino({ base: null, timestamp: false }, { write });
   }
 
-  async #startProxy({ startError, reloadError }: FakeSettings) {
+  async #startProxy({ startError }: FakeSettings) {
     if (startError !== undefined) {
       throw startError;
     }
@@ -142,9 +163,6 @@ export class FakeProcess {
     return {
       reload: async () => {
         this.calls.push('reload');
-        if (reloadError !== undefined) {
-          throw reloadError;
-        }
       },
       passedSockets: () => [],
       retire: async () => {

@@ -61,8 +61,14 @@ describe('pgtls -c', () => {
     const { fake } = start(['-c', writeConfig(GOOD)]);
     await fake.started;
     fake.signal('SIGTERM');
+    expect(fake.logLines).not.toContainEqual(expect.objectContaining({ event: 'shutdown' }));
     fake.signal('SIGINT');
     expect(fake.exits).toEqual([1]);
+    expect(fake.logLines.at(-1)).toMatchObject({
+      level: 40,
+      event: 'shutdown',
+      msg: 'told to end a second time: ending at once',
+    });
   });
 
   it('drains when it was told to end while it started', async () => {
@@ -113,6 +119,19 @@ describe('pgtls -c', () => {
     expect(fake.calls).not.toContain('retire');
   });
 
+  it('begins its log with version, process id and file', async () => {
+    const file = writeConfig(GOOD);
+    const { fake } = start(['-c', file]);
+    await fake.started;
+    expect(fake.logLines[0]).toMatchObject({
+      level: 30,
+      event: 'start',
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      pid: 4711,
+      config: file,
+    });
+  });
+
   it('lets the command line override level and format of the log', async () => {
     const argv = ['-c', writeConfig(GOOD), '--log-level', 'debug', '--log-format', 'pretty'];
     const { fake } = start(argv);
@@ -144,7 +163,7 @@ describe('pgtls -c', () => {
       inspection: { problems: [], warnings: [], identities: [EXPIRED], dated: [] },
     });
     await fake.started;
-    expect(fake.logLines).toEqual([
+    expect(fake.logLines.filter(({ event }) => event !== 'start')).toEqual([
       expect.objectContaining({
         level: 40,
         event: 'config.warning',

@@ -362,9 +362,18 @@ describe('binding', () => {
     ).rejects.toMatchObject({
       code: 'PGTLS_BIND_FAILED',
       message: expect.stringMatching(
-        `^proxy "orders" cannot listen on 127.0.0.1:${port}: .*EADDRINUSE`,
+        `^proxy "orders" cannot listen on 127.0.0.1:${port}: address already in use \\(EADDRINUSE\\)`,
       ),
     });
+  });
+
+  it('to a port in use names the address once', async () => {
+    const { listener } = await start();
+    const port = Number(listener.address.split(':').at(-1));
+    const error = await start({ address: { kind: 'tcp', host: '127.0.0.1', port } }).catch(
+      (reason: Error) => reason,
+    );
+    expect(String(error).split(String(port))).toHaveLength(2);
   });
 
   it('tells the real port, also of IPv6', async () => {

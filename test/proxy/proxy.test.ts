@@ -1,5 +1,5 @@
 /** The proxy as a whole over a fake data plane: start, log, reload. */
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Config } from '../../src/config/schema.ts';
 import type { Inspection } from '../../src/data-plane/data-plane.ts';
 import { PgtlsError } from '../../src/errors.ts';
@@ -329,7 +329,50 @@ describe('certificates', () => {
     expect(await fake.line('cert.reload')).toMatchObject({
       level: 'error',
       result: 'failure',
-      err: { code: 'PGTLS_TLS_CONFIG_INVALID' },
+      err: { code: 'PGTLS_TLS_CONFIG_INVALID', message: 'no PEM in it' },
+    });
+  });
+
+  it('that cannot be read are told once, without a stack', async () => {
+    const fake = await start(config([proxyConfig('a')]));
+    const cause = new Error('no PEM in it');
+    fake.dataPlane.failReload = new PgtlsError('PGTLS_TLS_CONFIG_INVALID', 'no PEM in it', {
+      cause,
+    });
+    await fake.proxy.reloadCertificates();
+    const line = JSON.stringify(await fake.line('cert.reload'));
+    expect(line.split('no PEM in it')).toHaveLength(2);
+    expect(line).not.toContain('    at ');
+  });
+
+  it('are told with their expiry once they have been read again', async () => {
+    const identity = {
+      routeId: 0,
+      role: 'listener' as const,
+      path: 'listener.ssl_cert_file[0]',
+      hostnames: [],
+      file: '/tls.crt',
+      subject: 'CN=db.example.com',
+      sans: [],
+      issuer: 'CN=Test CA',
+      chainLength: 1,
+      notBeforeSeconds: 0,
+      notAfterSeconds: Date.UTC(2100, 0, 1) / 1000,
+      sha256: '',
+      staple: null,
+    };
+    const inspection = () => ({ problems: [], warnings: [], identities: [identity], dated: [] });
+    const fake = await startFake(config([proxyConfig('a')]), inspection);
+    onTestFinished(() => fake.proxy.close());
+    expect(fake.log.filter(({ event }) => event === 'cert.loaded')).toEqual([]);
+    await fake.proxy.reloadCertificates();
+    expect(await fake.line('cert.loaded')).toMatchObject({
+      level: 'info',
+      route: 'a',
+      role: 'listener',
+      file: '/tls.crt',
+      subject: 'CN=db.example.com',
+      not_after: '2100-01-01T00:00:00.000Z',
     });
   });
 

@@ -219,8 +219,10 @@ export class RunningProxy {
 /** Runs the program to its end with these arguments. */
 export async function runProgram(
   programArguments: readonly string[],
+  environment: NodeJS.ProcessEnv = process.env,
 ): Promise<Exit & { stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [PROGRAM, ...programArguments], {
+    env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };

@@ -1,0 +1,56 @@
+/** What npm would publish: the bundle, its types, and nothing that names another place. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import * as source from '../../src/index.ts';
+import { PROGRAM } from '../support/running-proxy.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const DIST = join(ROOT, 'dist');
+
+/** The files of dist/ that `file` imports statically, itself included. */
+function loadedBy(file: string, known = new Set<string>()): Set<string> {
+  if (!known.has(file)) {
+    known.add(file);
+    for (const [, path = ''] of readFileSync(file, 'utf8').matchAll(/^.* from "(\..*)";$/gm)) {
+      loadedBy(join(dirname(file), path), known);
+    }
+  }
+  return known;
+}
+
+describe('the bundle', () => {
+  test('exports what src/index.ts does, with types beside it', async () => {
+    const built = await import(join(DIST, 'index.js'));
+    expect(Object.keys(built).sort()).toEqual(Object.keys(source).sort());
+    expect(existsSync(join(DIST, 'index.d.ts'))).toBe(true);
+  });
+
+  test('lets --help load a handful of files, and neither proxy nor demo', () => {
+    const files = [...loadedBy(PROGRAM)].map((file) => file.slice(DIST.length + 1));
+    expect(files).toContain('cli/main.js');
+    expect(files.length).toBeLessThan(6);
+    expect(files.filter((file) => /proxy|demo|postgres|data-plane|logger/.test(file))).toEqual([]);
+  });
+
+  test('carries its sources in its source maps', () => {
+    const map = JSON.parse(readFileSync(`${PROGRAM}.map`, 'utf8'));
+    expect(map.sourcesContent).toHaveLength(map.sources.length);
+    expect(map.sources.join()).toContain('src/cli/main.ts');
+  });
+
+  test('is packed with every file that it imports, and the loader of the addon', () => {
+    const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const [{ files }] = JSON.parse(output);
+    const packed = files.map(({ path }: { path: string }) => path);
+    const chunks = readdirSync(join(DIST, 'chunks')).map((name) => `dist/chunks/${name}`);
+    const binding = 'crates/pgtls-napi/binding/index.js';
+    expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', binding]));
+  });
+});
