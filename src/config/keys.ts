@@ -142,8 +142,23 @@ const LISTENER: KeyTable = {
     '0',
     'Client connections per client address; 0 = no limit.',
   ),
+  conn_rate_per_ip: key(
+    'integer',
+    '0',
+    'New connections per second and client address; as many may come at once; 0 = no limit.',
+  ),
   allow: key('list of CIDR', '[]', 'Client addresses that may connect; empty = all.'),
   deny: key('list of CIDR', '[]', 'Client addresses that may not; wins over `allow`.'),
+  proxy_protocol: key(
+    'off, require',
+    '"off"',
+    'Whether each connection begins with a PROXY header (version 1 or 2).',
+  ),
+  trusted_proxies: key(
+    'list of CIDR',
+    '[]',
+    'Load balancers whose PROXY headers are believed; `"unix:"` = unix sockets.',
+  ),
   listen_backlog: key('integer', '4096', 'Connections the kernel queues before accept.'),
   tcp_keepalive: key('boolean', 'true', 'TCP keepalive, on both legs as the four keys below.'),
   tcp_keepidle: key('duration', '0', 'Idle time before the first probe; 0 = system default.'),
@@ -268,7 +283,7 @@ const LATER_BACKEND: readonly string[] = ['proxy_protocol', 'application_name_ad
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
   top: ['driver', 'admin'],
   proxy: [],
-  listener: ['conn_rate_per_ip', 'proxy_protocol', 'trusted_proxies', 'so_reuseport'],
+  listener: ['so_reuseport'],
   host: [],
   backend: LATER_BACKEND,
   route: [],

@@ -16,7 +16,9 @@ import {
 } from '../data-plane/data-plane.ts';
 import { toDataPlaneOptions } from '../data-plane/options.ts';
 import { PgtlsError } from '../errors.ts';
-import { type AccessList, createAccessList } from '../listener/access.ts';
+import { createAccessList } from '../listener/access.ts';
+import { ConnectionRate } from '../listener/connection-rate.ts';
+import { createTrustedProxies, type GateOptions } from '../listener/gate.ts';
 import type { Adopt } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -234,7 +236,7 @@ function joinedBindError(errors: readonly unknown[]): PgtlsError {
 function listenerPlans(config: Config): ListenerPlan[] {
   const all = config.proxies.flatMap(({ listener }) => listener.bindAddresses);
   return config.proxies.flatMap((proxy, routeId) => {
-    const access = accessListOf(proxy);
+    const gate = gateOf(proxy);
     return proxy.listener.bindAddresses.map((address) => ({
       routeId,
       routeName: proxy.name,
@@ -243,20 +245,25 @@ function listenerPlans(config: Config): ListenerPlan[] {
       backlog: proxy.listener.listenBacklog,
       maxNegotiating: config.maxClientConn,
       policy: { sslmode: proxy.listener.sslmode, sslnegotiation: proxy.listener.sslnegotiation },
-      access,
+      ...gate,
       loginTimeoutMillis: config.clientLoginTimeoutMillis,
     }));
   });
 }
 
-function accessListOf({ name, listener }: ProxyConfig): AccessList {
+/** One for all listeners of a route, so that an address has one rate. */
+function gateOf({ name, listener }: ProxyConfig): GateOptions {
   try {
-    return createAccessList(listener.allow, listener.deny);
+    return {
+      access: createAccessList(listener.allow, listener.deny),
+      rate: listener.connRatePerIp === 0 ? null : new ConnectionRate(listener.connRatePerIp),
+      proxies:
+        listener.proxyProtocol === 'require' ? createTrustedProxies(listener.trustedProxies) : null,
+    };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PgtlsError('PGTLS_CONFIG_INVALID', `proxy "${name}", allow/deny: ${reason}`, {
-      cause,
-    });
+    const keys = 'allow/deny/trusted_proxies';
+    throw new PgtlsError('PGTLS_CONFIG_INVALID', `proxy "${name}", ${keys}: ${reason}`, { cause });
   }
 }
 

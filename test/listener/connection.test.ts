@@ -35,6 +35,7 @@ function negotiate() {
     {
       policy: { sslmode: 'require', sslnegotiation: 'any' },
       adopt: (_fd, handoff) => handoffs.push(handoff),
+      identified: null,
       loginDeadlines: new DeadlineQueue(0),
       lingerDeadlines: new DeadlineQueue(0),
       finished: (_info, end) => ends.push(end),

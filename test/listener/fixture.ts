@@ -50,6 +50,8 @@ export async function startListener(
     maxNegotiating: 0,
     policy: { sslmode: 'prefer', sslnegotiation: 'any' },
     access: createAccessList([], []),
+    rate: null,
+    proxies: null,
     loginTimeoutMillis: 10_000,
     nextConnectionId: () => ++lastId,
     observer: {
