@@ -257,6 +257,16 @@ const BACKEND: KeyTable = {
     '"30s"',
     "When they are made anew; less than the server's `authentication_timeout`.",
   ),
+  proxy_protocol: key(
+    'off, v2',
+    '"off"',
+    'Whether each connection begins with a PROXY header that tells the client.',
+  ),
+  application_name_add_host: key(
+    'boolean',
+    'false',
+    "PgBouncer's: appends the client's address to `application_name`.",
+  ),
   tls_enabled: key(
     'boolean',
     'absent',
@@ -277,15 +287,13 @@ export const KEYS: Readonly<Record<TableName, KeyTable>> = {
   route: ROUTE,
 };
 
-const LATER_BACKEND: readonly string[] = ['proxy_protocol', 'application_name_add_host'];
-
 /** Keys that are reserved for later versions: refused, but not as a typing error. */
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
   top: ['driver', 'admin'],
   proxy: [],
   listener: ['so_reuseport'],
   host: [],
-  backend: LATER_BACKEND,
+  backend: [],
   route: [],
 };
 

@@ -5,7 +5,7 @@
  */
 import { formatAddress } from './address.ts';
 import { readNetworks } from './networks.ts';
-import type { BindAddress, ListenerConfig } from './schema.ts';
+import type { BackendConfig, BindAddress, ListenerConfig } from './schema.ts';
 import type { TableReader } from './table-reader.ts';
 
 /** The entry of trusted_proxies that stands for unix sockets. */
@@ -46,4 +46,20 @@ export function readListenerProxyProtocol(
     reader.error(key, message);
   }
   return { proxyProtocol, trustedProxies };
+}
+
+/** Reads the key of a backend. A connection made ahead would have to tell a client that has not come yet. */
+export function readBackendProxyProtocol(reader: TableReader): BackendConfig['proxyProtocol'] {
+  const proxyProtocol = reader.choice('proxy_protocol', ['off', 'v2'], 'off', {
+    v1: 'version 2 tells the same, and Unix-domain sockets, too',
+    require: 'it is for listeners',
+  });
+  const warm = reader.raw('warm_connections');
+  if (proxyProtocol === 'v2' && warm !== undefined && warm !== 0) {
+    const message =
+      'is refused beside warm_connections: a connection made ahead cannot begin with the address of a client that has ' +
+      'not come yet; remove one of the two';
+    reader.error('proxy_protocol', message);
+  }
+  return proxyProtocol;
 }

@@ -29,6 +29,9 @@ export type BackendSslnegotiation = 'postgres' | 'direct';
 /** Whether clients come through a load balancer that tells their addresses. */
 export type ListenerProxyProtocol = 'off' | 'require';
 
+/** Whether pgtls tells a backend whom it speaks for. */
+export type BackendProxyProtocol = 'off' | 'v2';
+
 /** In which order a backend's addresses are tried. */
 export type LoadBalanceHosts = 'disable' | 'random';
 
@@ -192,4 +195,6 @@ export interface BackendConfig {
   roles: RoleConfig | null;
   /** null = warm_connections is 0. */
   warm: WarmConfig | null;
+  proxyProtocol: BackendProxyProtocol;
+  applicationNameAddHost: boolean;
 }

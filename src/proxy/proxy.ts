@@ -12,6 +12,7 @@ import {
   type DataPlaneOptions,
   type DataPlaneSnapshot,
   type OnDataPlaneEvent,
+  raiseOpenFilesLimit,
   startDataPlane,
 } from '../data-plane/data-plane.ts';
 import { toDataPlaneOptions } from '../data-plane/options.ts';
@@ -26,6 +27,7 @@ import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
 import { fingerprintNow } from './file-watch.ts';
 import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
+import { withinOpenFiles } from './open-files.ts';
 import { ReportCount } from './report-count.ts';
 import { Shutdown } from './shutdown.ts';
 import { watchedFiles } from './watched-files.ts';
@@ -66,6 +68,8 @@ export interface ProxyDependencies {
     options: DataPlaneOptions,
     onEvent: OnDataPlaneEvent,
   ) => Promise<DataPlane>;
+  /** How many files the process may have open; null = unknown. */
+  readonly openFilesLimit?: () => number | null;
   readonly hooks?: ProxyHooks;
 }
 
@@ -75,8 +79,13 @@ const REPORTS_MILLIS = 5_000;
 type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnectionId'>;
 
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
-export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
+export async function startProxy(
+  configured: Config,
+  dependencies: ProxyDependencies,
+): Promise<Proxy> {
   const { logger, createDataPlane = startDataPlane } = dependencies;
+  const { openFilesLimit = raiseOpenFilesLimit } = dependencies;
+  const config = withinOpenFiles(configured, openFilesLimit(), logger);
   const { hooks = {} } = dependencies;
   const plans = listenerPlans(config);
   const names = config.proxies.map(({ name }) => name);

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { listenerMessages, listenerOf, load, messagesOf, route, warningsOf } from './fixture.ts';
+import {
+  BACKEND,
+  backendMessages,
+  backendOf,
+  listenerMessages,
+  listenerOf,
+  load,
+  messagesOf,
+  route,
+  warningsOf,
+} from './fixture.ts';
 
 describe('proxy_protocol and trusted_proxies of a listener', () => {
   it('are read, unix sockets included', () => {
@@ -48,5 +58,33 @@ describe('conn_rate_per_ip', () => {
   it('is a whole number', () => {
     expect(listenerOf('conn_rate_per_ip = 20').connRatePerIp).toBe(20);
     expect(listenerMessages('conn_rate_per_ip = -1')).toHaveLength(1);
+  });
+});
+
+describe('proxy_protocol and application_name_add_host of a backend', () => {
+  it('are off, and can be set', () => {
+    expect(backendOf(BACKEND)).toMatchObject({
+      proxyProtocol: 'off',
+      applicationNameAddHost: false,
+    });
+    const set = `${BACKEND}\nproxy_protocol = "v2"\napplication_name_add_host = true`;
+    expect(backendOf(set)).toMatchObject({ proxyProtocol: 'v2', applicationNameAddHost: true });
+  });
+
+  it('refuse connections made ahead, which have no client to tell of, with a reason', () => {
+    const warm = `${BACKEND}\nproxy_protocol = "v2"\nwarm_connections = `;
+    expect(backendMessages(`${warm}1`)).toEqual([
+      expect.stringMatching(
+        /backend\.proxy_protocol: is refused beside warm_connections: .*client/,
+      ),
+    ]);
+    expect(backendMessages(`${warm}0`)).toEqual([]);
+  });
+
+  it('refuse what is for listeners, and version 1', () => {
+    expect(backendMessages(`${BACKEND}\nproxy_protocol = "require"`)).toEqual([
+      expect.stringMatching(/"require" is refused: it is for listeners/),
+    ]);
+    expect(backendMessages(`${BACKEND}\nproxy_protocol = "v1"`)).toHaveLength(1);
   });
 });

@@ -66,6 +66,8 @@ export function proxyConfig(name: string, listener: Partial<ListenerConfig> = {}
         probeDatabase: 'postgres',
       },
       warm: { connections: 4, maxAgeMillis: 30_000 },
+      proxyProtocol: 'off',
+      applicationNameAddHost: true,
     },
     backends: [],
     routes: [],

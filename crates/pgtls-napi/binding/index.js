@@ -773,8 +773,9 @@ if (
   }
 }
 
-const { DataPlane, buildInfo, inspect } = nativeBinding
+const { DataPlane, buildInfo, inspect, raiseOpenFilesLimit } = nativeBinding
 export { DataPlane }
 export { buildInfo }
 export { inspect }
+export { raiseOpenFilesLimit }
 export const __napiBindingTarget = __napiLoadedBindingTarget

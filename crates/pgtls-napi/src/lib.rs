@@ -20,3 +20,4 @@ mod loader;
 mod options;
 mod process;
 mod questions;
+mod server_options;

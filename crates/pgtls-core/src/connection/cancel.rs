@@ -21,6 +21,7 @@ use crate::connection::choose::targets_in_order;
 use crate::connection::connect::{Link, Target, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
+use crate::connection::proxy_header::ClientEnds;
 use crate::data_plane::Shared;
 use crate::options::BackendAddress;
 use crate::report::{CloseReason, FaultSide};
@@ -172,13 +173,18 @@ pub(crate) async fn forward_cancel(
     route: &Route,
     key: &CancelKey,
     host: Option<usize>,
+    ends: Option<&ClientEnds>,
     scratch: &RefCell<Scratch>,
 ) -> Ending {
-    let packet = encode_cancel_request(key.process_id, &key.secret_key);
+    let request = Forwarded {
+        packet: &encode_cancel_request(key.process_id, &key.secret_key),
+        ends,
+        scratch,
+    };
     let result = match shared.cancels.find(key) {
-        Some(place) => send_to_place(&place, &packet, scratch).await,
+        Some(place) => request.send_to(&place.backend, &place.target).await,
         None => match shared.unknown_cancels.try_acquire() {
-            Ok(_slot) => send_to_all(route, host, &packet, scratch).await,
+            Ok(_slot) => send_to_all(route, host, request).await,
             Err(_) => Err(too_many()),
         },
     };
@@ -201,21 +207,26 @@ fn too_many() -> Ending {
     Ending::by(FaultSide::Proxy, CloseReason::CancelFailed, message)
 }
 
-async fn send_to_place(
-    CancelPlace { backend, target }: &CancelPlace,
-    packet: &[u8],
-    scratch: &RefCell<Scratch>,
-) -> Result<(), Ending> {
-    let link = connect_in_time(backend, target, scratch).await?;
-    send_packet(&link, packet, scratch).await
+/// A CancelRequest on its way, and the client it comes from.
+#[derive(Clone, Copy)]
+struct Forwarded<'a> {
+    packet: &'a [u8],
+    ends: Option<&'a ClientEnds>,
+    scratch: &'a RefCell<Scratch>,
+}
+
+impl Forwarded<'_> {
+    async fn send_to(self, backend: &Backend, target: &Target) -> Result<(), Ending> {
+        let link = connect_in_time(backend, target, self.ends, self.scratch).await?;
+        send_packet(&link, self.packet, self.scratch).await
+    }
 }
 
 /// The key is unknown here: all servers where its session may be get the request at the same time, and one success is enough.
 async fn send_to_all(
     route: &Route,
     host: Option<usize>,
-    packet: &[u8],
-    scratch: &RefCell<Scratch>,
+    request: Forwarded<'_>,
 ) -> Result<(), Ending> {
     // A hook may have led the session away from its host's backend.
     let of_host = host
@@ -229,7 +240,7 @@ async fn send_to_all(
     });
     let left = &Cell::new(MAX_TARGETS);
     let sending = addresses.take(MAX_TARGETS).map(|(backend, address)| {
-        let sent = send_to_address(backend, address, left, packet, scratch);
+        let sent = send_to_address(backend, address, left, request);
         async move { sent.await.map_err(|ending| ending.naming(address)) }
     });
     at_the_same_time(sending).await
@@ -240,16 +251,14 @@ async fn send_to_address(
     backend: &Backend,
     address: &BackendAddress,
     left: &Cell<usize>,
-    packet: &[u8],
-    scratch: &RefCell<Scratch>,
+    request: Forwarded<'_>,
 ) -> Result<(), Ending> {
     let mut targets = targets_in_order(backend, address).await?;
     targets.truncate(left.get());
     left.set(left.get().saturating_sub(targets.len()));
-    let sending = targets.iter().map(|target| async move {
-        let link = connect_in_time(backend, target, scratch).await?;
-        send_packet(&link, packet, scratch).await
-    });
+    let sending = targets
+        .iter()
+        .map(|target| request.send_to(backend, target));
     at_the_same_time(sending).await
 }
 
@@ -318,6 +327,8 @@ mod tests {
             load_balance_hosts: LoadBalanceHosts::Disable,
             roles: None,
             warm: None,
+            sends_proxy_header: false,
+            adds_host_to_application_name: false,
         };
         Backend::build(&options, &Arc::default(), None).unwrap()
     }
