@@ -5,20 +5,14 @@
  * `node bench/warm.mjs [--logins 300] [--warm 8] [--pause 0] [--distance 0]`: milliseconds between two logins, and on the way to
  * PostgreSQL and back each, for clients and pgtls alike
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { CertificateAuthority } from '../dist/cli/demo/certificates.js';
-import { locatePostgres } from '../dist/cli/demo/postgres-binaries.js';
-import { PostgresCluster } from '../dist/cli/demo/postgres-cluster.js';
-import {
-  createTemporaryDirectory,
-  findServerIdentity,
-  giveTo,
-} from '../dist/cli/demo/server-identity.js';
+import { createTemporaryDirectory, findServerIdentity } from '../dist/cli/demo/server-identity.js';
 import { PgtlsProcess, pause } from './lib/proxy.mjs';
+import { routeTo, startCluster, writeCertificates } from './lib/tls-postgres.mjs';
 
 /** A tick of the CPU times in /proc. */
 const TICK_MILLIS = 10;
@@ -65,8 +59,9 @@ const directory = createTemporaryDirectory('pgtls-warm-', identity);
 /** @type {Array<() => Promise<unknown>>} */
 const cleanUp = [];
 async function measure() {
-  const files = await writeCertificates();
-  const cluster = await startCluster(files);
+  const files = await writeCertificates(directory, identity);
+  const cluster = await startCluster(directory, identity, files);
+  cleanUp.push(() => cluster.stop());
   const postmaster = Number(
     readFileSync(join(cluster.dataDirectory, 'postmaster.pid'), 'utf8').split('\n', 1)[0],
   );
@@ -74,7 +69,8 @@ async function measure() {
   const postgresPort = distance === 0 ? cluster.port : await distant(cluster.port, distance);
   const targets = [{ name: 'PostgreSQL alone', port: postgresPort, pid: 0 }];
   for (const warm of [0, Number(options.warm)]) {
-    const proxy = await PgtlsProcess.start(directory, configText(files, postgresPort, warm));
+    const lines = [`warm_connections = ${warm}`];
+    const proxy = await PgtlsProcess.start(directory, routeTo(files, postgresPort, lines));
     cleanUp.push(() => proxy.stop());
     const port = Number(proxy.address().split(':').at(-1));
     targets.push({ name: warm === 0 ? 'pgtls' : `pgtls, ${warm} warm`, port, pid: proxy.pid });
@@ -155,60 +151,6 @@ class Series {
     const cpu = `CPU a login: PostgreSQL ${each(this.#postgresMillis)} ms, pgtls ${each(this.#pgtlsMillis)} ms`;
     return `${this.#target.name.padEnd(18)} ${latency}; ${cpu}`;
   }
-}
-
-/** The same certificate for both legs; PostgreSQL's copy belongs to the account it runs as. */
-async function writeCertificates() {
-  const authority = await CertificateAuthority.create('pgtls bench CA');
-  const server = await authority.issue({ commonName: 'localhost', names: ['localhost'] });
-  /** @param {string} name @param {string} text */
-  const write = (name, text) => {
-    const file = join(directory, name);
-    writeFileSync(file, text, { mode: 0o600 });
-    return file;
-  };
-  const files = {
-    ca: authority.certPem,
-    certFile: write('tls.crt', server.certPem),
-    keyFile: write('tls.key', server.keyPem),
-    serverCertFile: write('server.crt', server.certPem),
-    serverKeyFile: write('server.key', server.keyPem),
-  };
-  giveTo(identity, files.serverCertFile);
-  giveTo(identity, files.serverKeyFile);
-  return files;
-}
-
-/** @param {{ serverCertFile: string, serverKeyFile: string }} files */
-async function startCluster({ serverCertFile, serverKeyFile }) {
-  const cluster = await PostgresCluster.create({
-    binaries: await locatePostgres(identity, directory),
-    identity,
-    directory: join(directory, 'cluster'),
-    settings: { ssl: 'on', ssl_cert_file: serverCertFile, ssl_key_file: serverKeyFile },
-  });
-  const rules = 'hostssl all all 127.0.0.1/32 trust\n';
-  writeFileSync(join(cluster.dataDirectory, 'pg_hba.conf'), rules);
-  await cluster.start();
-  cleanUp.push(() => cluster.stop());
-  return cluster;
-}
-
-/** @param {{ certFile: string, keyFile: string }} files @param {number} port @param {number} warm */
-function configText({ certFile, keyFile }, port, warm) {
-  return [
-    '[[proxy]]',
-    '[proxy.listener]',
-    'bind_address = "127.0.0.1:0"',
-    'sslmode = "require"',
-    `ssl_cert_file = ${JSON.stringify(certFile)}`,
-    `ssl_key_file = ${JSON.stringify(keyFile)}`,
-    '[proxy.backend]',
-    `address = "127.0.0.1:${port}"`,
-    'sslmode = "require"',
-    `warm_connections = ${warm}`,
-    '',
-  ].join('\n');
 }
 
 try {

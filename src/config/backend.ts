@@ -1,6 +1,7 @@
 /** Reads `[proxy.backend]`. May import the other files of config/ only. */
 import { parseBackendAddress } from './address.ts';
 import { checkedPath, readFilePath } from './files.ts';
+import { readBackendProxyProtocol } from './proxy-protocol.ts';
 import { readRoles } from './roles.ts';
 import type { BackendAddress, BackendConfig } from './schema.ts';
 import { readBackendSslnegotiation, readBackendTls } from './sslmode.ts';
@@ -30,6 +31,8 @@ export function readBackend(reader: TableReader): BackendConfig {
     loadBalanceHosts: reader.choice('load_balance_hosts', ['disable', 'random'], 'disable'),
     roles: readRoles(reader),
     warm: readWarm(reader),
+    proxyProtocol: readBackendProxyProtocol(reader),
+    applicationNameAddHost: reader.boolean('application_name_add_host', false),
   };
 }
 

@@ -143,8 +143,23 @@ const LISTENER: KeyTable = {
     '0',
     'Client connections per client address; 0 = no limit.',
   ),
+  conn_rate_per_ip: key(
+    'integer',
+    '0',
+    'New connections per second and client address; as many may come at once; 0 = no limit.',
+  ),
   allow: key('list of CIDR', '[]', 'Client addresses that may connect; empty = all.'),
   deny: key('list of CIDR', '[]', 'Client addresses that may not; wins over `allow`.'),
+  proxy_protocol: key(
+    'off, require',
+    '"off"',
+    'Whether each connection begins with a PROXY header (version 1 or 2).',
+  ),
+  trusted_proxies: key(
+    'list of CIDR',
+    '[]',
+    'Load balancers whose PROXY headers are believed; `"unix:"` = unix sockets.',
+  ),
   listen_backlog: key('integer', '4096', 'Connections the kernel queues before accept.'),
   so_reuseport: key(
     'boolean',
@@ -248,6 +263,16 @@ const BACKEND: KeyTable = {
     '"30s"',
     "When they are made anew; less than the server's `authentication_timeout`.",
   ),
+  proxy_protocol: key(
+    'off, v2',
+    '"off"',
+    'Whether each connection begins with a PROXY header that tells the client.',
+  ),
+  application_name_add_host: key(
+    'boolean',
+    'false',
+    "PgBouncer's: appends the client's address to `application_name`.",
+  ),
   tls_enabled: key(
     'boolean',
     'absent',
@@ -268,15 +293,13 @@ export const KEYS: Readonly<Record<TableName, KeyTable>> = {
   route: ROUTE,
 };
 
-const LATER_BACKEND: readonly string[] = ['proxy_protocol', 'application_name_add_host'];
-
 /** Keys that are reserved for later versions: refused, but not as a typing error. */
 export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
   top: ['admin'],
   proxy: [],
-  listener: ['conn_rate_per_ip', 'proxy_protocol', 'trusted_proxies'],
+  listener: [],
   host: [],
-  backend: LATER_BACKEND,
+  backend: [],
   route: [],
 };
 

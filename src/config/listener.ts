@@ -1,9 +1,11 @@
 /** Reads `[proxy.listener]`. May import the other files of config/ only. */
-import { cidrProblem, isSameBind, parseBindAddress, type UnixSocketAccess } from './address.ts';
+import { isSameBind, parseBindAddress, type UnixSocketAccess } from './address.ts';
 import type { KeyPath } from './diagnostics.ts';
 import { readFilePath } from './files.ts';
 import { readHosts, warnOfUnusedHosts } from './hosts.ts';
 import { readIdentityFiles } from './identity-files.ts';
+import { readNetworks } from './networks.ts';
+import { readListenerProxyProtocol } from './proxy-protocol.ts';
 import type { BindAddress, ListenerConfig } from './schema.ts';
 import { readSessionTickets } from './session-tickets.ts';
 import { readListenerSslmode, readListenerSslnegotiation } from './sslmode.ts';
@@ -60,6 +62,8 @@ export function readListener(reader: TableReader): ReadListener {
     certRefreshIntervalMillis: reader.duration('cert_refresh_interval', DAY_MILLIS, { min: 1000 }),
     maxClientConn: reader.integer('max_client_conn', 0, { min: 0 }),
     maxClientConnPerIp: reader.integer('max_client_conn_per_ip', 0, { min: 0 }),
+    connRatePerIp: reader.integer('conn_rate_per_ip', 0, { min: 0 }),
+    ...readListenerProxyProtocol(reader, bindAddresses),
     listenBacklog: reader.integer('listen_backlog', 4096, { min: 1 }),
     soReuseport: reader.boolean('so_reuseport', false),
     ...readSocket(reader),
@@ -201,15 +205,4 @@ function readKeepaliveTime(reader: TableReader, key: string): number {
     reader.error(key, 'expected whole seconds: the kernel keeps this time in seconds');
   }
   return millis;
-}
-
-function readNetworks(reader: TableReader, key: string): string[] {
-  return reader.strings(key, 'a CIDR or a list of them').flatMap(({ text, path }) => {
-    const problem = cidrProblem(text);
-    if (problem !== null) {
-      reader.context.problems.error(path, problem);
-      return [];
-    }
-    return [text];
-  });
 }

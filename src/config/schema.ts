@@ -26,6 +26,12 @@ export type ListenerSslnegotiation = 'postgres' | 'direct' | 'any';
 /** How pgtls starts TLS with a backend. */
 export type BackendSslnegotiation = 'postgres' | 'direct';
 
+/** Whether clients come through a load balancer that tells their addresses. */
+export type ListenerProxyProtocol = 'off' | 'require';
+
+/** Whether pgtls tells a backend whom it speaks for. */
+export type BackendProxyProtocol = 'off' | 'v2';
+
 /** In which order a backend's addresses are tried. */
 export type LoadBalanceHosts = 'disable' | 'random';
 
@@ -149,6 +155,11 @@ export interface ListenerConfig extends IdentityFiles {
   certRefreshIntervalMillis: number;
   maxClientConn: number;
   maxClientConnPerIp: number;
+  /** New connections per second and client address; 0 = no limit. */
+  connRatePerIp: number;
+  proxyProtocol: ListenerProxyProtocol;
+  /** CIDR, or `unix:` for Unix-domain sockets. */
+  trustedProxies: readonly string[];
   listenBacklog: number;
   soReuseport: boolean;
   tcpKeepalive: boolean;
@@ -185,4 +196,6 @@ export interface BackendConfig {
   roles: RoleConfig | null;
   /** null = warm_connections is 0. */
   warm: WarmConfig | null;
+  proxyProtocol: BackendProxyProtocol;
+  applicationNameAddHost: boolean;
 }

@@ -133,6 +133,11 @@ export function notify(message: string): boolean {
   return converting(() => loadBinding().notify(message));
 }
 
+/** How many files the process may have open, raised as far as it may be; null = unknown. */
+export function raiseOpenFilesLimit(): number | null {
+  return converting(() => loadBinding().raiseOpenFilesLimit());
+}
+
 /** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
 export function loadBinding(path: string = BINDING_PATH): typeof Native {
   if (loaded !== null && path === BINDING_PATH) {

@@ -132,6 +132,8 @@ function backendOptions(backend: BackendConfig, listener: ListenerConfig): Backe
     loadBalanceHosts: backend.loadBalanceHosts,
     roles: backend.roles === null ? null : { ...backend.roles },
     warm: backend.warm === null ? null : { ...backend.warm },
+    sendsProxyHeader: backend.proxyProtocol === 'v2',
+    addsHostToApplicationName: backend.applicationNameAddHost,
   };
 }
 

@@ -41,7 +41,8 @@ export function socketAddresses(socket: Socket, bound: BindAddress): SocketAddre
   };
 }
 
-function withoutMapping(host: string | undefined): string | undefined {
+/** An IPv4 address out of the IPv6 one it is mapped into; anything else as it is. */
+export function withoutMapping(host: string | undefined): string | undefined {
   return host?.startsWith(MAPPED_IPV4_PREFIX) && host.includes('.')
     ? host.slice(MAPPED_IPV4_PREFIX.length)
     : host;

@@ -16,9 +16,12 @@ import type {
   NegotiationPolicy,
   Reply,
 } from '../negotiation/state.ts';
-import type { SocketAddresses } from './address.ts';
+import { formatHostPort, type SocketAddresses, withoutMapping } from './address.ts';
 import type { DeadlineQueue } from './deadline-queue.ts';
+import type { DenialReason } from './gate.ts';
 import { type Adopt, handOff, type Receive, receivedAtOnce } from './handoff.ts';
+import { ProxiedNegotiation, type ProxyHeaderOutcome } from './proxied-negotiation.ts';
+import type { ProxiedClient } from './proxy-protocol.ts';
 
 /** What is known of a connection from its accept on. */
 export interface ConnectionInfo {
@@ -31,7 +34,8 @@ export interface ConnectionInfo {
 /** How a connection ended on this side; `handed-off` means that the data plane reports its end. */
 export type ConnectionOutcome =
   | NegotiationOutcome
-  | { readonly type: 'denied'; readonly reason: 'access_denied' }
+  /** Denied by its address, or without the PROXY header it needs. */
+  | ProxyHeaderOutcome
   /** The data plane refused it, or the descriptor could not be had. */
   | { readonly type: 'adopt-failed'; readonly reason: 'adopt_failed'; readonly error: PgtlsError }
   /** A defect of pgtls itself; costs this connection only. */
@@ -54,6 +58,13 @@ export interface ConnectionContext {
   readonly policy: NegotiationPolicy;
   readonly adopt: Adopt;
   readonly receive: Receive;
+  /**
+   * Says whether a client may connect whose address a PROXY header tells (undefined: it has none); null = connections
+   * begin without such a header.
+   */
+  readonly identified:
+    | ((info: ConnectionInfo, host: string | undefined) => DenialReason | null)
+    | null;
   /** client_login_timeout. */
   readonly loginDeadlines: DeadlineQueue;
   /** How long a refused client may take to read why. */
@@ -75,10 +86,10 @@ const TOO_MANY_CONNECTIONS: ErrorResponse = {
 
 /** A socket that still belongs to Node. */
 export class Connection implements NegotiationPort {
-  readonly info: ConnectionInfo;
   readonly #socket: Socket;
   readonly #context: ConnectionContext;
-  readonly #negotiator: Negotiator;
+  readonly #negotiator: Negotiator | ProxiedNegotiation;
+  #info: ConnectionInfo;
   readonly #acceptedAtMillis: number = performance.now();
   #receivedBytes = 0;
   #isFinished = false;
@@ -90,11 +101,24 @@ export class Connection implements NegotiationPort {
     context: ConnectionContext,
   ) {
     const { peer, localAddress } = addresses;
-    this.info = { ...ids, peer, localAddress };
+    this.#info = { ...ids, peer, localAddress };
     this.#socket = socket;
     this.#context = context;
-    this.#negotiator = new Negotiator(context.policy, this);
+    const negotiator = new Negotiator(context.policy, this);
+    const { identified } = context;
+    this.#negotiator =
+      identified === null
+        ? negotiator
+        : new ProxiedNegotiation(negotiator, {
+            identify: (client) => identified(...this.#identify(client, addresses)),
+            close: () => this.close(),
+          });
     context.loginDeadlines.add(this);
+  }
+
+  /** What is known of it by now: the peer is the load balancer until its PROXY header was read. */
+  get info(): ConnectionInfo {
+    return this.#info;
   }
 
   /** Begins to read. Most connections end here, handed over with what they had sent by now. */
@@ -180,6 +204,19 @@ export class Connection implements NegotiationPort {
       this.#receivedBytes += bytes.length;
       this.#handle({ type: 'bytes', bytes });
     }
+  }
+
+  /** Takes the address of the client a load balancer speaks for. */
+  #identify(
+    client: ProxiedClient | null,
+    { peerHost }: SocketAddresses,
+  ): [info: ConnectionInfo, host: string | undefined] {
+    if (client === null) {
+      return [this.#info, peerHost];
+    }
+    const host = withoutMapping(client.host) ?? client.host;
+    this.#info = { ...this.#info, peer: formatHostPort(host, client.port) };
+    return [this.#info, host];
   }
 
   #onReadable(): void {

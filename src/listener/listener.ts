@@ -8,7 +8,6 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { BindAddress } from '../config/schema.ts';
 import { PgtlsError } from '../errors.ts';
 import type { NegotiationPolicy } from '../negotiation/state.ts';
-import type { AccessList } from './access.ts';
 import {
   formatBindAddress,
   formatHostPort,
@@ -22,11 +21,12 @@ import {
   type ConnectionInfo,
 } from './connection.ts';
 import { DeadlineQueue } from './deadline-queue.ts';
+import { clientDenial, type DenialReason, type GateOptions, socketDenial } from './gate.ts';
 import type { Adopt, Receive } from './handoff.ts';
 import { type BindRequest, type InheritedSocket, ServerSocket } from './server-socket.ts';
 
 /** What one listener is told and may be told anew; everything but the address is the same for all of a route. */
-export interface ListenerSettings {
+export interface ListenerSettings extends GateOptions {
   readonly routeId: number;
   readonly routeName: string;
   /** A reload changes no more of it than mode and group of a unix socket. */
@@ -34,7 +34,6 @@ export interface ListenerSettings {
   /** Connections beyond so many that still negotiate are closed at once; 0 = unlimited. */
   readonly maxNegotiating: number;
   readonly policy: NegotiationPolicy;
-  readonly access: AccessList;
   /** From accept to the first ReadyForQuery; 0 = unlimited. */
   readonly loginTimeoutMillis: number;
 }
@@ -135,6 +134,7 @@ class BoundListener implements Listener {
       policy: options.policy,
       adopt: options.adopt,
       receive: options.receive,
+      identified: options.proxies === null ? null : (info, host) => this.#identified(info, host),
       loginDeadlines: new DeadlineQueue(options.loginTimeoutMillis),
       lingerDeadlines: new DeadlineQueue(LINGER_MILLIS),
       finished: (info, end) => options.observer.finished(info, end),
@@ -233,17 +233,31 @@ class BoundListener implements Listener {
   }
 
   #onConnection(socket: Socket): void {
-    const { routeId, address, access, observer, nextConnectionId } = this.#options;
+    const { routeId, address, observer, nextConnectionId, proxies } = this.#options;
     const addresses = socketAddresses(socket, address);
     const ids = { connectionId: nextConnectionId(), routeId };
-    if (address.kind === 'tcp' && !access.permits(addresses.peerHost)) {
-      this.#deny(socket, ids, addresses);
+    const isUnix = address.kind === 'unix';
+    const denial = socketDenial(this.#options, { isUnix, host: addresses.peerHost });
+    if (denial !== null) {
+      this.#deny(socket, ids, addresses, denial);
       return;
     }
     const connection = new Connection(socket, ids, addresses, this.#context);
     this.#connections.add(connection);
-    observer.accepted(connection.info);
+    if (proxies === null) {
+      observer.accepted(connection.info);
+    }
     connection.start();
+  }
+
+  /** A PROXY header told who the client is. */
+  #identified(info: ConnectionInfo, host: string | undefined): DenialReason | null {
+    const isUnix = host === undefined && this.#options.address.kind === 'unix';
+    const denial = isUnix ? null : clientDenial(this.#options, host);
+    if (denial === null) {
+      this.#options.observer.accepted(info);
+    }
+    return denial;
   }
 
   /** Closed before a byte was read. */
@@ -251,12 +265,13 @@ class BoundListener implements Listener {
     socket: Socket,
     ids: { connectionId: number; routeId: number },
     { peer, localAddress }: SocketAddresses,
+    reason: DenialReason,
   ): void {
     socket.on('error', () => {}).destroy();
     this.#options.observer.finished(
       { ...ids, peer, localAddress },
       {
-        outcome: { type: 'denied', reason: 'access_denied' },
+        outcome: { type: 'denied', reason },
         receivedBytes: 0,
         durationMillis: 0,
       },

@@ -222,8 +222,13 @@ function outcomeFields(outcome: ConnectionOutcome): LogFields {
       return { reason: outcome.reason, code: outcome.error.code, error: outcome.error.message };
     case 'internal-error':
       return { reason: outcome.reason, error: String(outcome.error) };
-    case 'closed':
+    case 'header-refused':
+      return { reason: outcome.reason, error: outcome.problem };
     case 'denied':
+      return outcome.reason === 'untrusted_proxy'
+        ? { reason: outcome.reason, error: 'its address is not in trusted_proxies' }
+        : { reason: outcome.reason };
+    case 'closed':
       return { reason: outcome.reason };
     case 'handed-off':
       return {};
@@ -239,8 +244,10 @@ function outcomeLevel({ outcome, receivedBytes }: ConnectionEnd): Level {
       return 'error';
     case 'adopt-failed':
       return outcome.error.code === 'PGTLS_TOO_MANY_CONNECTIONS' ? 'warn' : 'error';
+    case 'header-refused':
+      return 'warn';
     case 'denied':
-      return 'info';
+      return outcome.reason === 'untrusted_proxy' ? 'warn' : 'info';
     case 'refused':
     case 'closed':
     case 'handed-off':

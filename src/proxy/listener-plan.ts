@@ -5,7 +5,9 @@
 import { formatAddress } from '../config/address.ts';
 import type { BindAddress, Config, ProxyConfig } from '../config/schema.ts';
 import { PgtlsError } from '../errors.ts';
-import { type AccessList, createAccessList } from '../listener/access.ts';
+import { createAccessList } from '../listener/access.ts';
+import { ConnectionRate } from '../listener/connection-rate.ts';
+import { createTrustedProxies, type GateOptions } from '../listener/gate.ts';
 import type { ListenerSettings } from '../listener/listener.ts';
 
 /** One listener, not bound yet. */
@@ -21,7 +23,7 @@ export interface ListenerPlan extends ListenerSettings {
 export function listenerPlans(config: Config, idOf: (name: string) => number): ListenerPlan[] {
   const all = config.proxies.flatMap(({ listener }) => listener.bindAddresses);
   return config.proxies.flatMap((proxy) => {
-    const access = accessListOf(proxy);
+    const gate = gateOf(proxy);
     const { bindAddresses, sslmode, sslnegotiation, listenBacklog, soReuseport } = proxy.listener;
     return bindAddresses.map((address, index) => ({
       key: keyOf(address, proxy.name, index),
@@ -33,7 +35,7 @@ export function listenerPlans(config: Config, idOf: (name: string) => number): L
       reusePort: soReuseport,
       maxNegotiating: config.maxClientConn,
       policy: { sslmode, sslnegotiation },
-      access,
+      ...gate,
       loginTimeoutMillis: config.clientLoginTimeoutMillis,
     }));
   });
@@ -44,14 +46,19 @@ function keyOf(address: BindAddress, routeName: string, index: number): string {
   return address.kind === 'tcp' && address.port === 0 ? `${text}#${index} of ${routeName}` : text;
 }
 
-function accessListOf({ name, listener }: ProxyConfig): AccessList {
+/** One for all listeners of a route, so that an address has one rate. */
+function gateOf({ name, listener }: ProxyConfig): GateOptions {
   try {
-    return createAccessList(listener.allow, listener.deny);
+    return {
+      access: createAccessList(listener.allow, listener.deny),
+      rate: listener.connRatePerIp === 0 ? null : new ConnectionRate(listener.connRatePerIp),
+      proxies:
+        listener.proxyProtocol === 'require' ? createTrustedProxies(listener.trustedProxies) : null,
+    };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PgtlsError('PGTLS_CONFIG_INVALID', `proxy "${name}", allow/deny: ${reason}`, {
-      cause,
-    });
+    const keys = 'allow/deny/trusted_proxies';
+    throw new PgtlsError('PGTLS_CONFIG_INVALID', `proxy "${name}", ${keys}: ${reason}`, { cause });
   }
 }
 

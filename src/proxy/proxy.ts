@@ -13,6 +13,7 @@ import {
   type DataPlaneOptions,
   type DataPlaneSnapshot,
   type OnDataPlaneEvent,
+  raiseOpenFilesLimit,
   startDataPlane,
 } from '../data-plane/data-plane.ts';
 import { toDataPlaneOptions } from '../data-plane/options.ts';
@@ -30,6 +31,7 @@ import {
   type PassedSocket,
   type SharedByListeners,
 } from './listeners.ts';
+import { withinOpenFiles } from './open-files.ts';
 import { ConfigReload, type ConfigSource, certificatesNow, tellListeners } from './reload.ts';
 import { ReportCount } from './report-count.ts';
 import { RouteIds } from './route-ids.ts';
@@ -88,6 +90,8 @@ export interface ProxyDependencies {
     options: DataPlaneOptions,
     onEvent: OnDataPlaneEvent,
   ) => Promise<DataPlane>;
+  /** How many files the process may have open; null = unknown. */
+  readonly openFilesLimit?: () => number | null;
   readonly hooks?: ProxyHooks;
   /** Where the configuration came from; without it, `reload` needs one. */
   readonly source?: ConfigSource;
@@ -103,8 +107,14 @@ export interface ProxyDependencies {
 const REPORTS_MILLIS = 5_000;
 
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
-export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
+export async function startProxy(
+  configured: Config,
+  dependencies: ProxyDependencies,
+): Promise<Proxy> {
   const { logger, createDataPlane = startDataPlane } = dependencies;
+  const { openFilesLimit = raiseOpenFilesLimit } = dependencies;
+  const within = (wanted: Config) => withinOpenFiles(wanted, openFilesLimit(), logger);
+  const config = within(configured);
   const { hooks = {}, source = null, inherited = NOTHING_INHERITED } = dependencies;
   const ids = new RouteIds();
   const idOf = (name: string) => ids.idOf(name);
@@ -142,7 +152,7 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     const reload = new ConfigReload(
       {
         config,
-        source,
+        source: source === null ? null : limited(source, within),
         dataPlane,
         optionsOf,
         plansOf,
@@ -160,6 +170,17 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     dataPlane.close();
     throw error;
   }
+}
+
+/** Reads what the process can hold. */
+function limited(source: ConfigSource, within: (config: Config) => Config): ConfigSource {
+  return {
+    file: source.file,
+    load: async (inspect) => {
+      const loaded = await source.load(inspect);
+      return { ...loaded, config: within(loaded.config) };
+    },
+  };
 }
 
 /** Nobody waits for an answer once the data plane is closed; an answer that cannot be given leaves its connection to its deadline. */

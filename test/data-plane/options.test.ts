@@ -87,6 +87,8 @@ describe('the options of the data plane', () => {
           probeDatabase: 'postgres',
         },
         warm: { connections: 4, maxAgeMillis: 30_000 },
+        sendsProxyHeader: false,
+        addsHostToApplicationName: true,
       },
       backends: [],
       rules: [],

@@ -36,6 +36,7 @@ function negotiate() {
       policy: { sslmode: 'require', sslnegotiation: 'any' },
       adopt: (_fd, handoff) => handoffs.push(handoff),
       receive: () => 0,
+      identified: null,
       loginDeadlines: new DeadlineQueue(0),
       lingerDeadlines: new DeadlineQueue(0),
       finished: (_info, end) => ends.push(end),

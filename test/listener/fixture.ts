@@ -55,6 +55,8 @@ export async function startListener(
     maxNegotiating: 0,
     policy: { sslmode: 'prefer', sslnegotiation: 'any' },
     access: createAccessList([], []),
+    rate: null,
+    proxies: null,
     loginTimeoutMillis: 10_000,
     receive: () => 0,
     nextConnectionId: () => ++lastId,

@@ -41,6 +41,8 @@ pub(crate) fn options(tls: ListenerTlsOptions, backend: BackendAddress) -> DataP
                 load_balance_hosts: LoadBalanceHosts::Disable,
                 roles: None,
                 warm: None,
+                sends_proxy_header: false,
+                adds_host_to_application_name: false,
             },
             hooks: HookSet::default(),
             backends: Vec::new(),

@@ -1,12 +1,14 @@
 //! Limits on connections, counted when a socket is adopted and given back when its session is over.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::connection::socket_address;
+use crate::handshake_slots::HandshakeSlots;
 use crate::routes::Route;
 
 /// Why `adopt` refused a socket. The caller still owns its descriptor and closes it.
@@ -36,7 +38,7 @@ pub(crate) struct Admission {
     admitted: AtomicU32,
     /// (route, address) → sessions; only for routes with a limit per address. Nothing else runs under this lock.
     per_address: Mutex<HashMap<(u32, IpAddr), u32>>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<HandshakeSlots>,
     /// Connections over a limit that are being told so.
     refusals: Arc<Semaphore>,
     /// CancelRequests over a limit.
@@ -86,7 +88,7 @@ impl Admission {
             live: AtomicU32::new(0),
             admitted: AtomicU32::new(0),
             per_address: Mutex::default(),
-            handshakes: Arc::new(Semaphore::new(slots)),
+            handshakes: HandshakeSlots::new(slots),
             refusals: Arc::new(Semaphore::new(slots)),
             cancels: Arc::new(Semaphore::new(slots)),
             peak: AtomicU32::new(0),
@@ -95,8 +97,8 @@ impl Admission {
         })
     }
 
-    /// Slots for handshakes that may go on at the same time; fair.
-    pub(crate) fn handshakes(&self) -> &Arc<Semaphore> {
+    /// Slots for handshakes that may go on at the same time.
+    pub(crate) fn handshakes(&self) -> &Arc<HandshakeSlots> {
         &self.handshakes
     }
 
@@ -198,14 +200,8 @@ impl Admission {
 }
 
 /// The address in `host:port`, less the zone that a link-local address has; none for a Unix-domain socket.
-fn ip_of(peer: &str) -> Option<IpAddr> {
-    let (before, zone) = peer.split_once('%').unwrap_or((peer, ""));
-    let behind = zone
-        .find(']')
-        .and_then(|end| zone.get(end..))
-        .unwrap_or_default();
-    let peer: SocketAddr = format!("{before}{behind}").parse().ok()?;
-    Some(peer.ip().to_canonical())
+pub(crate) fn ip_of(peer: &str) -> Option<IpAddr> {
+    socket_address(peer).map(|peer| peer.ip())
 }
 
 /// Takes a place and says how many are taken now.

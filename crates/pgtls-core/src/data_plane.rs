@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
 use crate::backend::keeper::Keeper;
-use crate::connection::cancel::{CancelRegistry, MAX_STATEMENTS, MAX_UNKNOWN};
+use crate::connection::cancel::{MAX_STATEMENTS, MAX_UNKNOWN};
+use crate::connection::cancel_registry::CancelRegistry;
 use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
 use crate::messages::{
@@ -276,11 +277,11 @@ impl DataPlane {
             permit,
             over_limit,
         };
-        let Err(adopted) = self.shared.roster.place(adopted, &self.shared) else {
+        let Err(adopted) = self.shared.roster.place(Box::new(adopted), &self.shared) else {
             return Ok(());
         };
         self.connections
-            .try_send(Box::new(adopted))
+            .try_send(adopted)
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => AdoptError::TooManyConnections,
                 mpsc::error::TrySendError::Closed(_) => AdoptError::Closed,

@@ -11,6 +11,7 @@ mod counters;
 mod data_plane;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+mod handshake_slots;
 mod messages;
 mod options;
 mod questions;

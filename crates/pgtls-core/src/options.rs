@@ -101,6 +101,10 @@ pub struct BackendOptions {
     pub roles: Option<RoleOptions>,
     /// Connections made ahead; none is none.
     pub warm: Option<WarmOptions>,
+    /// Whether each connection begins with a PROXY header, version 2. Not together with `warm`, whose connections have no client yet.
+    pub sends_proxy_header: bool,
+    /// Whether the client's address is appended to `application_name`.
+    pub adds_host_to_application_name: bool,
 }
 
 impl BackendOptions {

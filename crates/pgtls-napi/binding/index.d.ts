@@ -101,6 +101,10 @@ export interface BackendOptions {
   roles: RoleOptions | null
   /** Null when `warm_connections` is 0. */
   warm: WarmOptions | null
+  /** Whether each connection begins with a PROXY header. */
+  sendsProxyHeader: boolean
+  /** Whether `application_name` gets the client's address. */
+  addsHostToApplicationName: boolean
 }
 
 /**
@@ -523,6 +527,9 @@ export interface PeerCertificate {
   /** DER, hexadecimal. */
   derHex: string
 }
+
+/** How many files this process may have open, raised to the most that it may have; null when the system does not tell. */
+export declare function raiseOpenFilesLimit(): number | null
 
 /**
  * Reads into `buffer` what the non-blocking socket behind `fd` has received by now, and says how many bytes that is: 0 when there is

@@ -773,12 +773,13 @@ if (
   }
 }
 
-const { DataPlane, bindListener, boundAddress, buildInfo, inspect, notify, receiveAtOnce } = nativeBinding
+const { DataPlane, bindListener, boundAddress, buildInfo, inspect, notify, raiseOpenFilesLimit, receiveAtOnce } = nativeBinding
 export { DataPlane }
 export { bindListener }
 export { boundAddress }
 export { buildInfo }
 export { inspect }
 export { notify }
+export { raiseOpenFilesLimit }
 export { receiveAtOnce }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -22,3 +22,4 @@ mod options;
 mod process;
 mod questions;
 mod receive;
+mod server_options;

@@ -15,6 +15,7 @@ use pgtls_tls::options::{
 
 use crate::choice_options::{HostTlsOptions, NamedBackendOptions, RouteRule};
 use crate::questions::HookSet;
+use crate::server_options::{RoleOptions, WarmOptions};
 
 /// Everything a data plane is started with.
 #[napi(object, use_nullable = true)]
@@ -145,29 +146,10 @@ pub struct BackendOptions {
     pub roles: Option<RoleOptions>,
     /// Null when `warm_connections` is 0.
     pub warm: Option<WarmOptions>,
-}
-
-/// Which servers sessions may go to, and who asks them for their role.
-#[napi(object, use_nullable = true)]
-pub struct RoleOptions {
-    /// libpq's, without `any`.
-    #[napi(ts_type = "'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby'")]
-    pub target_session_attrs: String,
-    /// Logs in to each server about once a second.
-    pub probe_user: String,
-    /// One line with the password.
-    pub probe_password_file: Option<String>,
-    /// The database to log in to.
-    pub probe_database: String,
-}
-
-/// Connections made ahead.
-#[napi(object, use_nullable = true)]
-pub struct WarmOptions {
-    /// How many.
-    pub connections: u32,
-    /// An older one is not used.
-    pub max_age_millis: u32,
+    /// Whether each connection begins with a PROXY header.
+    pub sends_proxy_header: bool,
+    /// Whether `application_name` gets the client's address.
+    pub adds_host_to_application_name: bool,
 }
 
 /// Where a server listens.
@@ -332,33 +314,9 @@ impl BackendOptions {
             },
             roles: self.roles.map(RoleOptions::into_core),
             warm: self.warm.map(WarmOptions::into_core),
+            sends_proxy_header: self.sends_proxy_header,
+            adds_host_to_application_name: self.adds_host_to_application_name,
         })
-    }
-}
-
-impl RoleOptions {
-    fn into_core(self) -> core::RoleOptions {
-        core::RoleOptions {
-            wanted: match self.target_session_attrs.as_str() {
-                "read-only" => core::WantedRole::ReadOnly,
-                "primary" => core::WantedRole::Primary,
-                "standby" => core::WantedRole::Standby,
-                "prefer-standby" => core::WantedRole::PreferStandby,
-                _ => core::WantedRole::ReadWrite,
-            },
-            probe_user: self.probe_user,
-            probe_password_file: self.probe_password_file.map(PathBuf::from),
-            probe_database: self.probe_database,
-        }
-    }
-}
-
-impl WarmOptions {
-    fn into_core(self) -> core::WarmOptions {
-        core::WarmOptions {
-            connections: usize::try_from(self.connections).unwrap_or(usize::MAX),
-            max_age: millis(self.max_age_millis),
-        }
     }
 }
 
@@ -394,6 +352,6 @@ fn version(key: &'static str, name: Option<String>) -> Result<Option<TlsVersion>
     name.map(|name| TlsVersion::parse(key, &name)).transpose()
 }
 
-fn millis(millis: u32) -> Duration {
+pub(crate) fn millis(millis: u32) -> Duration {
     Duration::from_millis(u64::from(millis))
 }

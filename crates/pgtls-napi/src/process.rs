@@ -1,4 +1,5 @@
-//! What concerns the whole process: memory that the allocator holds back, and what the service manager is told.
+//! What concerns the whole process: memory that the allocator holds back, how many files it may open, and what
+//! the service manager is told.
 
 use std::env;
 use std::ffi::OsStr;
@@ -54,4 +55,38 @@ pub(crate) const RELEASE_MEMORY: Option<fn()> = None;
 fn release_memory() {
     // SAFETY: malloc_trim may be called at any time from any thread; it touches nothing that is in use.
     let _ = unsafe { libc::malloc_trim(0) };
+}
+
+/// How many files this process may have open, raised to the most that it may have; null when the system does not tell.
+#[napi(catch_unwind)]
+#[must_use]
+pub fn raise_open_files_limit() -> Option<u32> {
+    let limit = open_files_limit()?;
+    if limit.rlim_cur < limit.rlim_max && set_open_files_limit(limit.rlim_max, limit) {
+        return Some(u32::try_from(limit.rlim_max).unwrap_or(u32::MAX));
+    }
+    Some(u32::try_from(limit.rlim_cur).unwrap_or(u32::MAX))
+}
+
+#[allow(unsafe_code, reason = "a C library call")]
+fn open_files_limit() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: getrlimit writes to the struct it is given, which outlives the call, and to nothing else.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (result == 0).then_some(limit)
+}
+
+/// Whether the limit is `wanted` now.
+#[allow(unsafe_code, reason = "a C library call")]
+fn set_open_files_limit(wanted: libc::rlim_t, limit: libc::rlimit) -> bool {
+    let limit = libc::rlimit {
+        rlim_cur: wanted,
+        ..limit
+    };
+    // SAFETY: setrlimit reads the struct it is given, which outlives the call, and nothing else.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    result == 0
 }

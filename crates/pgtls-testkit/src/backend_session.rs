@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) refusal_in_tls: Option<Vec<u8>>,
     /// What the connections to come are told before their StartupMessage, one each.
     pub(crate) early_words: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Whether each connection begins with a PROXY header, version 2.
+    pub(crate) is_behind_proxy: bool,
 }
 
 /// Serves one connection to its end.
@@ -53,7 +55,10 @@ struct Session {
 }
 
 impl Session {
-    async fn run(&self, transport: Transport) -> io::Result<()> {
+    async fn run(&self, mut transport: Transport) -> io::Result<()> {
+        if self.script.is_behind_proxy {
+            self.read_proxy_header(&mut transport).await?;
+        }
         let mut connection = match &self.script.encryption {
             EncryptionAnswer::Direct(config) => self.accept_tls(transport, config).await?,
             EncryptionAnswer::Refuse
@@ -96,6 +101,23 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Reads a PROXY header of version 2 and not a byte more; it is recorded without its signature.
+    async fn read_proxy_header(&self, transport: &mut Transport) -> io::Result<()> {
+        let mut fixed = [0; 16];
+        transport.read_exact(&mut fixed).await?;
+        let (signature, behind) = fixed.split_at(12);
+        if signature != b"\r\n\r\n\0\r\nQUIT\n" {
+            return Err(io::Error::other("no PROXY header"));
+        }
+        let length = u16::from_be_bytes([fixed[14], fixed[15]]);
+        let mut addresses = vec![0; usize::from(length)];
+        transport.read_exact(&mut addresses).await?;
+        let header = [behind, &addresses].concat();
+        self.recorder
+            .update(|record| record.proxy_header = Some(header));
+        Ok(())
     }
 
     /// Reads one start-up packet and not a byte more; `None`, and a record of it, when the peer ends its direction instead.

@@ -72,6 +72,7 @@ impl FakeBackend {
                 role: None,
                 refusal_in_tls: None,
                 early_words: Arc::default(),
+                is_behind_proxy: false,
             },
         }
     }
@@ -195,6 +196,13 @@ impl FakeBackendBuilder {
     #[must_use]
     pub fn speaking_first(mut self, connections: usize, bytes: &[u8]) -> Self {
         self.script.early_words = Arc::new(Mutex::new(vec![bytes.to_vec(); connections]));
+        self
+    }
+
+    /// Each connection begins with a PROXY header, version 2.
+    #[must_use]
+    pub fn behind_proxy(mut self) -> Self {
+        self.script.is_behind_proxy = true;
         self
     }
 

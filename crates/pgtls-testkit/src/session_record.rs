@@ -11,6 +11,8 @@ const KEPT_BYTES: usize = 256 * 1024;
 /// One connection to a fake backend, in the order of their arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionRecord {
+    /// The PROXY header behind its signature, where the backend reads one.
+    pub proxy_header: Option<Vec<u8>>,
     /// Whether an SSLRequest came.
     pub saw_ssl_request: bool,
     /// What TLS agreed upon, once the handshake is done.

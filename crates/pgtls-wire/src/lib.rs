@@ -11,6 +11,7 @@
     reason = "PostgreSQL and SQLSTATE are names, not identifiers"
 )]
 
+mod application_name;
 mod authentication;
 mod error_response;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod startup_message;
 mod strings;
 pub mod tag;
 
+pub use application_name::add_host_to_application_name;
 pub use authentication::{
     AuthenticationRequest, BackendKeyData, ReadyForQuery, SaslMechanisms, TransactionStatus,
     sasl_initial_response_mechanism,

@@ -43,6 +43,8 @@ pub(crate) struct Backend {
     pub(crate) roles: Option<Roles>,
     /// None with `warm_connections = 0`.
     pub(crate) warm: Option<WarmPool>,
+    pub(crate) sends_proxy_header: bool,
+    pub(crate) adds_host_to_application_name: bool,
     pub(crate) counters: Arc<RouteCounters>,
 }
 
@@ -87,6 +89,8 @@ impl Backend {
             load_balance_hosts: options.load_balance_hosts,
             roles,
             warm: options.warm.map(WarmPool::new),
+            sends_proxy_header: options.sends_proxy_header,
+            adds_host_to_application_name: options.adds_host_to_application_name,
             counters: Arc::clone(counters),
         }))
     }

@@ -55,7 +55,7 @@ impl Prober {
         scratch: &RefCell<Scratch>,
     ) -> Result<ServerRole, String> {
         let asking = async {
-            let link = connect_in_time(backend, target, scratch).await;
+            let link = connect_in_time(backend, target, None, scratch).await;
             let link = link.map_err(|ending| {
                 let reason = ending.message.unwrap_or_else(|| "no connection".to_owned());
                 ProbeError::Unreachable(reason)

@@ -8,7 +8,7 @@ use pgtls_wire::{
     sasl_initial_response_mechanism, tag,
 };
 
-use crate::connection::cancel::{CancelEntry, CancelKey, CancelPlace, CancelRegistry};
+use crate::connection::cancel_registry::{CancelEntry, CancelKey, CancelPlace, CancelRegistry};
 use crate::connection::ending::Ending;
 use crate::connection::watch::{Step, Watch};
 use crate::report::{CloseReason, FaultSide};

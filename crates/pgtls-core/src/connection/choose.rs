@@ -14,6 +14,7 @@ use crate::backend::warm::WarmLink;
 use crate::connection::connect::{Link, Target, connect_in_time, targets_of, unreachable};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
+use crate::connection::proxy_header::ClientEnds;
 use crate::options::{BackendAddress, LoadBalanceHosts};
 use crate::report::{CloseReason, FaultSide};
 
@@ -26,10 +27,12 @@ pub(crate) struct Chosen {
 /// A link for a session: a warm one if there is one that leads where a new one would.
 pub(crate) async fn connect_backend(
     backend: &Backend,
+    ends: Option<&ClientEnds>,
     scratch: &RefCell<Scratch>,
 ) -> Result<Link, Ending> {
     let choice = Choice {
         backend,
+        ends,
         scratch,
         takes_warm: backend.warm.is_some(),
     };
@@ -43,6 +46,7 @@ pub(crate) async fn choose_cold(
 ) -> Result<Chosen, Ending> {
     let choice = Choice {
         backend,
+        ends: None,
         scratch,
         takes_warm: false,
     };
@@ -53,12 +57,13 @@ pub(crate) async fn choose_cold(
 async fn connect_address(
     backend: &Backend,
     address: &BackendAddress,
+    ends: Option<&ClientEnds>,
     scratch: &RefCell<Scratch>,
 ) -> Result<Link, Ending> {
     let mut last = unreachable("the name has no address");
     let targets = targets_in_order(backend, address).await;
     for target in targets.map_err(|ending| ending.naming(address))? {
-        match connect_in_time(backend, &target, scratch).await {
+        match connect_in_time(backend, &target, ends, scratch).await {
             Ok(link) => return Ok(link),
             Err(ending) => last = ending,
         }
@@ -79,6 +84,8 @@ pub(crate) async fn targets_in_order(
 #[derive(Clone, Copy)]
 struct Choice<'a> {
     backend: &'a Backend,
+    /// On whose behalf.
+    ends: Option<&'a ClientEnds>,
     scratch: &'a RefCell<Scratch>,
     takes_warm: bool,
 }
@@ -105,7 +112,7 @@ impl Choice<'_> {
             if let Some(chosen) = self.take_warm(|link| link.address == *index) {
                 return Ok(chosen);
             }
-            match connect_address(self.backend, address, self.scratch).await {
+            match connect_address(self.backend, address, self.ends, self.scratch).await {
                 Ok(link) => return Ok(self.cold(*index, link)),
                 Err(ending) => last = ending,
             }
@@ -153,7 +160,7 @@ impl Choice<'_> {
         if let Some(chosen) = self.take_warm(|link| link.target == *target) {
             return Ok(chosen);
         }
-        let link = connect_in_time(self.backend, target, self.scratch).await?;
+        let link = connect_in_time(self.backend, target, self.ends, self.scratch).await?;
         Ok(self.cold(index, link))
     }
 

@@ -20,8 +20,9 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::connection::ending::Ending;
 use crate::connection::peer::{BackendPeer, Peer, PlainStream, Scratch};
+use crate::connection::proxy_header::{ClientEnds, encode_proxy_header};
 use crate::connection::socket::Socket;
-use crate::options::{BackendAddress, KeepaliveOptions, Sslmode, Sslnegotiation};
+use crate::options::{BackendAddress, Sslmode, Sslnegotiation};
 use crate::report::{CloseReason, FaultSide, TlsSide};
 
 /// How long a name look-up may take; `connect_timeout` then counts for each address it gave.
@@ -100,14 +101,15 @@ async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses.collect())
 }
 
-/// Connects to exactly `target`, in the route's mode, within `connect_timeout`.
+/// Connects to exactly `target`, in the route's mode, within `connect_timeout`; on behalf of the client with these `ends`, or of nobody.
 pub(crate) async fn connect_in_time(
     backend: &Backend,
     target: &Target,
+    ends: Option<&ClientEnds>,
     scratch: &RefCell<Scratch>,
 ) -> Result<Link, Ending> {
     let is_in_tls = Cell::new(false);
-    let connecting = connect_target(backend, target, scratch, &is_in_tls);
+    let connecting = connect_target(backend, target, ends, scratch, &is_in_tls);
     match timeout(backend.connect_timeout, connecting).await {
         Ok(result) => result,
         Err(_elapsed) => {
@@ -126,10 +128,11 @@ pub(crate) async fn connect_in_time(
 async fn connect_target(
     backend: &Backend,
     target: &Target,
+    ends: Option<&ClientEnds>,
     scratch: &RefCell<Scratch>,
     is_in_tls: &Cell<bool>,
 ) -> Result<Link, Ending> {
-    let socket = open(target, &backend.keepalive).await?;
+    let socket = open(backend, target, ends).await?;
     // As in libpq, sslmode means nothing on a Unix-domain socket.
     let (Some(tls), Target::Tcp { host, .. }) = (&backend.tls, target) else {
         return Ok(plain(socket, target));
@@ -154,26 +157,45 @@ async fn connect_target(
         // libpq's prefer: whatever fails in TLS is tried again without.
         Err(_) if backend.sslmode == Sslmode::Prefer => {
             is_in_tls.set(false);
-            Ok(plain(open(target, &backend.keepalive).await?, target))
+            Ok(plain(open(backend, target, ends).await?, target))
         }
         result => result,
     }
 }
 
 /// Connects to exactly `target` without TLS, within `connect_timeout`.
-pub(crate) async fn connect_plain(backend: &Backend, target: &Target) -> Result<Link, Ending> {
-    match timeout(backend.connect_timeout, open(target, &backend.keepalive)).await {
+pub(crate) async fn connect_plain(
+    backend: &Backend,
+    target: &Target,
+    ends: Option<&ClientEnds>,
+) -> Result<Link, Ending> {
+    match timeout(backend.connect_timeout, open(backend, target, ends)).await {
         Ok(socket) => Ok(plain(socket?, target)),
         Err(_elapsed) => Err(unreachable(format!("{target}: connect_timeout passed"))),
     }
 }
 
-async fn open(target: &Target, keepalive: &KeepaliveOptions) -> Result<Socket, Ending> {
-    match target {
-        Target::Tcp { address, .. } => Socket::connect_tcp(*address, keepalive).await,
-        Target::Unix(path) => Socket::connect_unix(path).await,
-    }
-    .map_err(|error| unreachable(error.to_string()))
+/// Connects, and sends the PROXY header if there has to be one: it comes before all else.
+async fn open(
+    backend: &Backend,
+    target: &Target,
+    ends: Option<&ClientEnds>,
+) -> Result<Socket, Ending> {
+    let opened = async {
+        let socket = match target {
+            Target::Tcp { address, .. } => {
+                Socket::connect_tcp(*address, &backend.keepalive).await?
+            }
+            Target::Unix(path) => Socket::connect_unix(path).await?,
+        };
+        if backend.sends_proxy_header {
+            socket.send_all(&encode_proxy_header(ends)).await?;
+        }
+        Ok(socket)
+    };
+    opened
+        .await
+        .map_err(|error: io::Error| unreachable(error.to_string()))
 }
 
 fn plain(socket: Socket, target: &Target) -> Link {

@@ -7,7 +7,7 @@ use pgtls_tls::options::BackendTlsOptions;
 use pgtls_wire::next_message;
 
 use crate::connection::authentication::Authentication;
-use crate::connection::cancel::{CancelPlace, CancelRegistry};
+use crate::connection::cancel_registry::{CancelPlace, CancelRegistry};
 use crate::connection::connect::Target;
 use crate::connection::watch::{Step, Watch};
 use crate::options::{
@@ -28,6 +28,8 @@ fn backend_options(sslmode: Sslmode) -> BackendOptions {
         load_balance_hosts: LoadBalanceHosts::Disable,
         roles: None,
         warm: None,
+        sends_proxy_header: false,
+        adds_host_to_application_name: false,
     }
 }
 
@@ -261,7 +263,7 @@ mod answers {
             ])
             .run(|input| {
                 inputs.send(input.to_vec()).unwrap();
-                let link = runtime.block_on(connect_in_time(&backend, &target, &scratch));
+                let link = runtime.block_on(connect_in_time(&backend, &target, None, &scratch));
                 let ending = link.err().expect("there is no TLS to be had");
                 let words = format!("{ending:?}");
                 assert!(!words.contains("Internal"), "{words}");

@@ -1,16 +1,18 @@
 //! [`Journal`]: the report of a connection while it is being written. Whatever happens, exactly one report leaves it.
 
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use pgtls_tls::summary::TlsSummary;
 
-use crate::admission::Permit;
+use crate::admission::{Permit, ip_of};
 use crate::connection::connect::Target;
 use crate::connection::ending::Ending;
 use crate::connection::packed_report::PackedReport;
+use crate::connection::proxy_header::ClientEnds;
 use crate::data_plane::{ClientEncryption, Event, Shared};
 use crate::messages::{Adopted, OverLimit};
 use crate::report::{CloseReason, ConnectionReport, FaultSide, Phase, TlsReport, TlsSide};
@@ -115,6 +117,25 @@ impl Journal {
             route_id: report.route_id,
             client_addr: report.client_addr.clone(),
         })
+    }
+
+    /// Both ends of the client's connection; none once the session has begun.
+    pub(crate) fn ends(&self) -> Option<ClientEnds> {
+        let Report::Open(report) = &self.report else {
+            return None;
+        };
+        Some(ClientEnds {
+            client: report.client_addr.clone(),
+            listener: report.listener_addr.clone(),
+        })
+    }
+
+    /// The client's address; none of a Unix-domain socket.
+    pub(crate) fn client_ip(&self) -> Option<IpAddr> {
+        match &self.report {
+            Report::Open(report) => ip_of(&report.client_addr),
+            Report::Packed(_) | Report::Sent => None,
+        }
     }
 
     /// Counts plaintext from the client.

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::stream::TrySend;
-use pgtls_wire::{MessageWalk, SqlState};
+use pgtls_wire::MessageWalk;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::backends::Wish;
+use crate::connection::admission_check::check_admission;
+use crate::connection::application_name::add_host;
 use crate::connection::ask::{
     about_backend, about_client, about_client_hello, about_route, no_backend_named,
 };
 use crate::connection::authentication::Authentication;
-use crate::connection::cancel::{CancelEntry, CancelKey, CancelPlace, forward_cancel};
+use crate::connection::cancel::forward_cancel;
+use crate::connection::cancel_registry::{CancelEntry, CancelKey, CancelPlace};
 use crate::connection::choose::connect_backend;
 use crate::connection::close::{close_client, close_told};
 use crate::connection::connect::Link;
@@ -25,6 +28,7 @@ use crate::connection::handshake::{Client, FailedClient, Greeting, accept_client
 use crate::connection::journal::{Arrival, Journal};
 use crate::connection::peer::{BackendPeer, ClientPeer};
 use crate::connection::prefer::{Asked, ask_in_tls};
+use crate::connection::proxy_header::ClientEnds;
 use crate::connection::relay::{Relay, StreamEnd};
 use crate::connection::relay_state::RelayState;
 use crate::connection::route::{Request, Startup, read_request};
@@ -36,7 +40,6 @@ use crate::connection::user_map::check_user;
 use crate::connection::watch::Boundaries;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
-use crate::routes::Route;
 
 /// How long a handshake occupies a slot at most. One that takes longer waits for its client, not for our CPU.
 const SLOT_TIME: Duration = Duration::from_secs(1);
@@ -168,8 +171,9 @@ async fn greet(
             // A failure shows again, with its reason, when the handshake reads.
             let _ = greeting.socket.readable().await;
         }
-        // The semaphore is never closed.
-        slot = context.shared.admission.handshakes().acquire().await.ok();
+        let (route_id, address) = (journal.route().id, journal.client_ip());
+        let slots = context.shared.admission.handshakes();
+        slot = slots.acquire(route_id, address).await;
     }
     let result = {
         let tls = tls.as_ref().or(journal.route().listener_tls.as_ref());
@@ -204,7 +208,8 @@ async fn answer(
 ) -> Result<Answered, Ending> {
     journal.note(|report| report.phase = Phase::Route);
     let request = unless(signals, read_request(&client.peer, context.scratch)).await?;
-    let startup = match request {
+    let ends = journal.ends();
+    let mut startup = match request {
         Request::Cancel {
             process_id,
             secret_key,
@@ -218,7 +223,8 @@ async fn answer(
             let key = CancelKey::new(route, process_id, &secret_key);
             let host = client.shown.as_ref().and_then(|shown| shown.host);
             let forwarded = async {
-                let forwarding = forward_cancel(context.shared, route, &key, host, context.scratch);
+                let (shared, scratch, ends) = (context.shared, context.scratch, ends.as_ref());
+                let forwarding = forward_cancel(shared, route, &key, host, ends, scratch);
                 Ok(Answered::Over(forwarding.await))
             };
             return unless(signals, forwarded).await;
@@ -241,9 +247,14 @@ async fn answer(
     crate::fault::strike_session(startup.application_name.as_deref());
     let named = unless(signals, about_route(client, &startup, context, journal)).await?;
     let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
-    let connecting = connect_backend(&backend, context.scratch);
+    add_host(&mut startup, &backend, ends.as_ref());
+    let connecting = connect_backend(&backend, ends.as_ref(), context.scratch);
     let link = unless(signals, connecting).await?;
-    let served = Served { backend, link };
+    let served = Served {
+        backend,
+        link,
+        ends,
+    };
     authenticate(client, served, &startup, context, journal, signals).await
 }
 
@@ -272,6 +283,7 @@ fn choose_backend(
 struct Served {
     backend: Arc<Backend>,
     link: Link,
+    ends: Option<ClientEnds>,
 }
 
 /// A phase, unless the session shall end first.
@@ -285,39 +297,14 @@ async fn unless<T>(
     }
 }
 
-/// What is refused only now, because a CancelRequest would have been served.
-fn check_admission(client: &Client, is_over_limit: bool, route: &Route) -> Result<(), Ending> {
-    if is_over_limit {
-        return Err(Ending::by(
-            FaultSide::Proxy,
-            CloseReason::TooManyConnections,
-            "over a connection limit",
-        )
-        .telling(
-            SqlState::TooManyConnections,
-            "sorry, too many clients already",
-            Some("The proxy's max_client_conn is reached."),
-        ));
-    }
-    if client.tls.is_none() && route.requires_tls {
-        return Err(Ending::by(
-            FaultSide::Client,
-            CloseReason::TlsRequired,
-            "startup without TLS",
-        )
-        .telling(
-            SqlState::InvalidAuthorization,
-            "this server accepts TLS connections only",
-            Some("Connect with sslmode=require or stronger."),
-        ));
-    }
-    Ok(())
-}
-
 /// Sends the startup packet and relays until ReadyForQuery.
 async fn authenticate(
     client: &Client,
-    Served { backend, link }: Served,
+    Served {
+        backend,
+        link,
+        ends,
+    }: Served,
     startup: &Startup,
     context: Context<'_>,
     journal: &mut Journal,
@@ -334,11 +321,8 @@ async fn authenticate(
     if link.is_first_use_of_common_name(&backend) {
         journal.tell_common_name(&link.target);
     }
-    let packet = startup
-        .bytes
-        .get(..startup.packet_bytes)
-        .unwrap_or_default();
-    let asked = unless(signals, ask_in_tls(link, &backend, packet, context)).await?;
+    let asking = ask_in_tls(link, &backend, startup.packet(), ends.as_ref(), context);
+    let asked = unless(signals, asking).await?;
     let (link, is_asked) = match asked {
         Asked::Answering(link) => (link, true),
         Asked::Fresh(link) => (link, false),

@@ -10,6 +10,7 @@ use crate::backend::Backend;
 use crate::connection::connect::{Link, connect_plain};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Peer;
+use crate::connection::proxy_header::ClientEnds;
 use crate::connection::serve::Context;
 
 /// A link on which the server has begun to answer, or one that has been told nothing.
@@ -25,6 +26,7 @@ pub(crate) async fn ask_in_tls(
     link: Link,
     backend: &Backend,
     packet: &[u8],
+    ends: Option<&ClientEnds>,
     context: Context<'_>,
 ) -> Result<Asked, Ending> {
     if !backend.prefers_tls() {
@@ -41,7 +43,9 @@ pub(crate) async fn ask_in_tls(
         Ok(received) => received,
         // With TLS 1.3 a server says only now that it misses a certificate of ours.
         Err(SessionError::Tls(_)) => {
-            return connect_plain(backend, &link.target).await.map(Asked::Fresh);
+            return connect_plain(backend, &link.target, ends)
+                .await
+                .map(Asked::Fresh);
         }
         Err(error) => return Err(failed(error)),
     };
@@ -58,5 +62,7 @@ pub(crate) async fn ask_in_tls(
         return Ok(Asked::Answering(link));
     }
     // Without TLS or not at all: if that can't be had, the refusal would not have been worse.
-    connect_plain(backend, &link.target).await.map(Asked::Fresh)
+    connect_plain(backend, &link.target, ends)
+        .await
+        .map(Asked::Fresh)
 }

@@ -85,20 +85,14 @@ impl<'s> Relay<'s> {
     /// Sends the startup packet, unless the backend is answering it already, and through `watch` what the client sent right behind.
     pub(crate) fn send_startup<W: Watch>(
         &mut self,
-        Startup {
-            bytes,
-            packet_bytes,
-            ..
-        }: &Startup,
+        startup: &Startup,
         is_sent: bool,
         watch: &mut W,
     ) -> Result<(), Ending> {
-        let (packet, behind) = bytes
-            .split_at_checked(*packet_bytes)
-            .unwrap_or((bytes, &[]));
-        let packet = if is_sent { &[] } else { packet };
+        let packet = if is_sent { &[] } else { startup.packet() };
+        let behind = startup.behind();
         let tls = &mut self.scratch.borrow_mut().tls;
-        self.journal.add_bytes_in(bytes.len());
+        self.journal.add_bytes_in(startup.bytes.len());
         self.state.client_sent(behind);
         let behind = watch.client_sent(behind)?;
         let sent = self.backend.send(packet, tls);

@@ -27,12 +27,25 @@ pub(crate) struct Startup {
     pub(crate) bytes: Vec<u8>,
     /// How many of `bytes` are the StartupMessage.
     pub(crate) packet_bytes: usize,
+    /// What the backend gets in its place.
+    pub(crate) renamed: Option<Vec<u8>>,
     pub(crate) user: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) application_name: Option<String>,
 }
 
 impl Startup {
+    /// The StartupMessage for the backend.
+    pub(crate) fn packet(&self) -> &[u8] {
+        let own = self.bytes.get(..self.packet_bytes);
+        self.renamed.as_deref().or(own).unwrap_or_default()
+    }
+
+    /// What the client sent behind its StartupMessage.
+    pub(crate) fn behind(&self) -> &[u8] {
+        self.bytes.get(self.packet_bytes..).unwrap_or_default()
+    }
+
     /// Read again from the packet.
     pub(crate) fn names(&self) -> Names<'_> {
         let Ok(Parsed::Packet {
@@ -104,6 +117,7 @@ impl Found {
             } => Request::Startup(Startup {
                 bytes,
                 packet_bytes,
+                renamed: None,
                 user,
                 database,
                 application_name,

@@ -3,7 +3,7 @@
 use pgtls_wire::SqlState;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::connection::cancel::CancelEntry;
+use crate::connection::cancel_registry::CancelEntry;
 use crate::connection::ending::Ending;
 use crate::connection::farewell::{FAREWELL_TIMEOUT, Farewell, FarewellRequest};
 use crate::connection::journal::Journal;

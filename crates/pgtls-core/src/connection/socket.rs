@@ -1,5 +1,6 @@
 //! [`Socket`]: a non-blocking TCP or Unix-domain socket on the worker's reactor.
 
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -90,6 +91,15 @@ impl Socket {
                 result => return result.map(|()| socket),
             }
         }
+    }
+
+    /// Sends all of `bytes`.
+    pub(crate) async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = poll_fn(|cx| self.poll_send(cx, bytes)).await?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Waits until there is something to receive. Cancel-safe.
@@ -188,6 +198,37 @@ impl Transport for Socket {
             // The peer is gone already: nobody left to tell.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn keepalive_and_user_timeout_are_set_on_both_legs() {
+        let options = KeepaliveOptions {
+            is_enabled: true,
+            idle: Duration::from_secs(41),
+            interval: Duration::from_secs(7),
+            count: 5,
+            user_timeout: Duration::from_millis(12_345),
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialled = Socket::connect_tcp(address, &options).await.unwrap();
+        let accepted = listener.accept().unwrap().0;
+        let accepted = Socket::new(accepted.into(), &options).unwrap();
+        for socket in [dialled, accepted] {
+            let socket = socket.fd.get_ref();
+            assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), options.idle);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), options.interval);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), options.count);
+            let user_timeout = socket.tcp_user_timeout().unwrap();
+            assert_eq!(user_timeout, Some(options.user_timeout));
         }
     }
 }

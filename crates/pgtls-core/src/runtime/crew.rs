@@ -95,14 +95,13 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         // All that run, and one more in case that they are all dying.
         for _ in 0..=self.roster().len() {
             match self.roster().try_next(message) {
-                Tried::Placed => return,
+                Tried::Placed | Tried::Nobody => return,
                 Tried::Full(back) => message = back,
                 Tried::Dying(worker, back) => {
                     message = back;
                     self.dying.push(worker);
                     self.grow();
                 }
-                Tried::Nobody => return,
             }
         }
     }

@@ -82,7 +82,11 @@ impl Worker {
 
 impl Roster {
     /// Hands a connection to the next worker, and its journal along with it; gives it back where the proxy thread is to place it.
-    pub(crate) fn place(&self, adopted: Adopted, shared: &Arc<Shared>) -> Result<(), Adopted> {
+    pub(crate) fn place(
+        &self,
+        adopted: Box<Adopted>,
+        shared: &Arc<Shared>,
+    ) -> Result<(), Box<Adopted>> {
         let mut running = self.lock();
         if running.wants_another(shared) {
             return Err(adopted);
@@ -93,7 +97,7 @@ impl Roster {
         let Ok(slot) = worker.messages.try_reserve() else {
             return Err(adopted);
         };
-        let (journal, arrival) = Journal::open(adopted, shared);
+        let (journal, arrival) = Journal::open(*adopted, shared);
         slot.send(WorkerMessage::Serve(Box::new(Placed { journal, arrival })));
         Ok(())
     }

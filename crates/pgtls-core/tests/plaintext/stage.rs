@@ -47,6 +47,8 @@ pub(crate) fn options(port: u16) -> DataPlaneOptions {
                 load_balance_hosts: LoadBalanceHosts::Disable,
                 roles: None,
                 warm: None,
+                sends_proxy_header: false,
+                adds_host_to_application_name: false,
             },
             hooks: HookSet::default(),
             backends: Vec::new(),

@@ -1,0 +1,275 @@
+//! [`HandshakeSlots`]: how many handshakes go on at a time, and whose turn it is when more want to.
+//!
+//! The queue is fair to routes first, then to addresses within a route: a login storm on one route, or of one address, holds up the
+//! others by about one handshake, however many wait before them.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// A bounded number of slots, and those who wait for one.
+#[derive(Debug)]
+pub(crate) struct HandshakeSlots {
+    /// Guards the count and the queues; nothing is awaited, and nobody is woken, under it.
+    state: Mutex<State>,
+}
+
+/// One handshake's place, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct HandshakeSlot {
+    /// None once the place was passed on.
+    slots: Option<Arc<HandshakeSlots>>,
+}
+
+/// Is sent its slot; nobody listens any more when the connection is over.
+type Waiter = oneshot::Sender<HandshakeSlot>;
+
+/// Nobody waits while a slot is free.
+#[derive(Debug)]
+struct State {
+    free: usize,
+    routes: Turns<u32, Turns<Option<IpAddr>, VecDeque<Waiter>>>,
+}
+
+/// Queues of which each is served in its turn; those that have become empty are forgotten.
+#[derive(Debug)]
+struct Turns<K, Q> {
+    queues: HashMap<K, Q>,
+    /// The keys of `queues`, the next one first.
+    order: VecDeque<K>,
+}
+
+impl HandshakeSlots {
+    pub(crate) fn new(slots: usize) -> Arc<Self> {
+        let routes = Turns::default();
+        let state = Mutex::new(State {
+            free: slots.max(1),
+            routes,
+        });
+        Arc::new(Self { state })
+    }
+
+    /// Waits for a slot. Cancel-safe: who is dropped while it waits is passed over.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        route_id: u32,
+        address: Option<IpAddr>,
+    ) -> Option<HandshakeSlot> {
+        let waiting = {
+            let mut state = self.lock();
+            if state.free > 0 {
+                state.free = state.free.saturating_sub(1);
+                return Some(self.slot());
+            }
+            let (waiter, waiting) = oneshot::channel();
+            let route = state.routes.queue(route_id);
+            route.queue(address).push_back(waiter);
+            waiting
+        };
+        // The queue lives as long as `self`.
+        waiting.await.ok()
+    }
+
+    fn slot(self: &Arc<Self>) -> HandshakeSlot {
+        HandshakeSlot {
+            slots: Some(Arc::clone(self)),
+        }
+    }
+
+    /// Gives the place to whose turn it is.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                let next = state.next();
+                if next.is_none() {
+                    state.free = state.free.saturating_add(1);
+                }
+                next
+            };
+            let Some(waiter) = next else { return };
+            match waiter.send(self.slot()) {
+                Ok(()) => return,
+                Err(mut unwanted) => unwanted.slots = None,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<Waiter> {
+        self.routes.next(|addresses| {
+            let waiter = addresses.next(|queue| (queue.pop_front(), queue.is_empty()));
+            (waiter, addresses.order.is_empty())
+        })
+    }
+}
+
+impl<K, Q> Default for Turns<K, Q> {
+    fn default() -> Self {
+        Self {
+            queues: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, Q: Default> Turns<K, Q> {
+    /// The queue of `key`, which is last in turn if it is new.
+    fn queue(&mut self, key: K) -> &mut Q {
+        let order = &mut self.order;
+        self.queues.entry(key).or_insert_with(|| {
+            order.push_back(key);
+            Q::default()
+        })
+    }
+
+    /// Takes from the queue whose turn it is; `take` says whether it is empty then.
+    fn next<T>(&mut self, take: impl FnOnce(&mut Q) -> (Option<T>, bool)) -> Option<T> {
+        let key = self.order.pop_front()?;
+        let (taken, is_empty) = take(self.queues.get_mut(&key)?);
+        if is_empty {
+            self.queues.remove(&key);
+        } else {
+            self.order.push_back(key);
+        }
+        taken
+    }
+}
+
+impl Drop for HandshakeSlot {
+    fn drop(&mut self) {
+        if let Some(slots) = self.slots.take() {
+            slots.pass_on();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    type Waiting = Pin<Box<dyn Future<Output = Option<HandshakeSlot>>>>;
+
+    fn queue(slots: &Arc<HandshakeSlots>, route_id: u32, address: Option<IpAddr>) -> Waiting {
+        let slots = Arc::clone(slots);
+        let mut waiting: Waiting = Box::pin(async move { slots.acquire(route_id, address).await });
+        assert!(poll(&mut waiting).is_none(), "a slot was free");
+        waiting
+    }
+
+    fn poll(waiting: &mut Waiting) -> Option<HandshakeSlot> {
+        match waiting
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(slot) => Some(slot.expect("a slot")),
+            Poll::Pending => None,
+        }
+    }
+
+    fn take(slots: &Arc<HandshakeSlots>) -> HandshakeSlot {
+        let slots = Arc::clone(slots);
+        let mut waiting: Waiting = Box::pin(async move { slots.acquire(0, None).await });
+        poll(&mut waiting).expect("a free slot")
+    }
+
+    /// Lets everybody have the one slot in turn, and says in which order.
+    fn order_of(slots: &Arc<HandshakeSlots>, mut waiting: Vec<(String, Waiting)>) -> Vec<String> {
+        drop(take_last(slots));
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            let ready = waiting
+                .iter_mut()
+                .position(|(_, one)| poll(one).is_some())
+                .expect("somebody's turn");
+            order.push(waiting.remove(ready).0);
+        }
+        order
+    }
+
+    /// The slot that [`HandshakeSlots::new`] with one slot has given already.
+    fn take_last(slots: &Arc<HandshakeSlots>) -> HandshakeSlot {
+        slots.slot()
+    }
+
+    fn occupied() -> Arc<HandshakeSlots> {
+        let slots = HandshakeSlots::new(1);
+        let mut slot = take(&slots);
+        slot.slots = None;
+        slots
+    }
+
+    #[test]
+    fn a_storm_on_one_route_holds_up_another_by_one_handshake() {
+        let slots = occupied();
+        let mut waiting: Vec<_> = (0..1000)
+            .map(|n| (format!("storm {n}"), queue(&slots, 1, None)))
+            .collect();
+        waiting.push(("other".to_owned(), queue(&slots, 2, None)));
+        let order = order_of(&slots, waiting);
+        assert_eq!(order.get(..3).unwrap(), ["storm 0", "other", "storm 1"]);
+        assert_eq!(order.last().unwrap(), "storm 999");
+    }
+
+    #[test]
+    fn within_a_route_addresses_take_turns_and_each_is_first_come_first_served() {
+        let slots = occupied();
+        let ip = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
+        let waiting = [
+            ("a1", 1),
+            ("a2", 1),
+            ("a3", 1),
+            ("b1", 2),
+            ("c1", 3),
+            ("b2", 2),
+        ];
+        let waiting = waiting
+            .into_iter()
+            .map(|(name, last)| (name.to_owned(), queue(&slots, 7, ip(last))))
+            .collect();
+        assert_eq!(
+            order_of(&slots, waiting),
+            ["a1", "b1", "c1", "a2", "b2", "a3"]
+        );
+    }
+
+    #[test]
+    fn those_who_gave_up_are_passed_over_and_no_slot_is_lost() {
+        let slots = occupied();
+        let gone: Vec<_> = (0..10_000).map(|_| queue(&slots, 1, None)).collect();
+        let mut stays = queue(&slots, 1, None);
+        drop(gone);
+        drop(take_last(&slots));
+        let slot = poll(&mut stays).expect("its turn");
+        let told = queue(&slots, 1, None);
+        drop(slot);
+        // Given a slot, and gone before it looked.
+        assert_eq!(slots.lock().free, 0);
+        drop(told);
+        let state = slots.lock();
+        assert_eq!(state.free, 1);
+        assert!(state.routes.queues.is_empty() && state.routes.order.is_empty());
+    }
+
+    #[test]
+    fn as_many_slots_as_there_are_can_be_had_at_once() {
+        let slots = HandshakeSlots::new(3);
+        let held: Vec<_> = (0..3).map(|_| take(&slots)).collect();
+        let mut fourth = queue(&slots, 1, None);
+        drop(held);
+        assert!(poll(&mut fourth).is_some());
+        assert_eq!(slots.lock().free, 3);
+    }
+}
