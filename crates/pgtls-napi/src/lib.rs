@@ -17,6 +17,7 @@ mod events;
 mod fd;
 mod inspect;
 mod loader;
+mod metrics;
 mod options;
 mod process;
 mod questions;
