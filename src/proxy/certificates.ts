@@ -18,6 +18,10 @@ export interface CertificateRefreshOptions {
   /** The files to be watched, as they were before they were loaded; null = they are not watched. */
   readonly watched: WatchedFiles | null;
   readonly logger: Logger;
+  /** Hears how each reading ended, null = well; must not throw. */
+  readonly reloaded?: (error: unknown) => void;
+  /** Hears what is in the files, whenever they were looked into. */
+  readonly inspected?: (inspection: Inspection) => void;
 }
 
 /** Files and their {@link fingerprintNow}. */
@@ -118,6 +122,7 @@ export class CertificateRefresh {
       await dataPlane.reload(options.routes);
     } catch (error) {
       if (!this.#isStopped) {
+        this.#options.reloaded?.(error);
         this.#tellFailure(trigger, error);
       }
       return false;
@@ -126,6 +131,7 @@ export class CertificateRefresh {
       return true;
     }
     this.#toldFailure = null;
+    this.#options.reloaded?.(null);
     logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
     await this.#warnOfFiles();
     return true;
@@ -146,6 +152,7 @@ export class CertificateRefresh {
     const { dataPlane, options, logger } = this.#options;
     try {
       const inspection = await dataPlane.inspect(options);
+      this.#options.inspected?.(inspection);
       if (!this.#isStopped) {
         this.#warnOf(inspection);
       }

@@ -1,9 +1,9 @@
 /**
  * Wires listeners, negotiation, data plane and log together, and owns every lifetime.
  *
- * Order of the start: access lists, data plane (which reads every certificate), then the listeners;
+ * Order of the start: admin server, access lists, data plane (which reads every certificate), then the listeners;
  * nothing is bound before everything is valid, and what was started is ended when a later step
- * fails. Order of the end: see shutdown.ts.
+ * fails. Order of the end: see shutdown.ts; the admin server is last.
  */
 import type { BindAddress, Config, ProxyConfig } from '../config/schema.ts';
 import {
@@ -11,6 +11,7 @@ import {
   type DataPlane,
   type DataPlaneOptions,
   type DataPlaneSnapshot,
+  type Inspection,
   type OnDataPlaneEvent,
   startDataPlane,
 } from '../data-plane/data-plane.ts';
@@ -18,15 +19,22 @@ import { toDataPlaneOptions } from '../data-plane/options.ts';
 import { PgtlsError } from '../errors.ts';
 import { type AccessList, createAccessList } from '../listener/access.ts';
 import type { Adopt } from '../listener/handoff.ts';
-import { bindListener, type Listener, type ListenerOptions } from '../listener/listener.ts';
+import {
+  bindListener,
+  type Listener,
+  type ListenerObserver,
+  type ListenerOptions,
+} from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Admin } from './admin/admin.ts';
 import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
 import { ConnectionLog } from './connection-log.ts';
 import { fingerprintNow } from './file-watch.ts';
 import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
 import { ReportCount } from './report-count.ts';
 import { Shutdown } from './shutdown.ts';
-import { watchedFiles } from './watched-files.ts';
+import { ProxyStatus } from './status.ts';
+import { adminFiles, watchedFiles } from './watched-files.ts';
 
 /** An address a proxy listens on. */
 export interface BoundAddress {
@@ -74,13 +82,48 @@ type ListenerPlan = Omit<ListenerOptions, 'adopt' | 'observer' | 'nextConnection
 
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
 export async function startProxy(config: Config, dependencies: ProxyDependencies): Promise<Proxy> {
+  const status = new ProxyStatus();
+  const admin = await adminOf(config, status, dependencies.logger);
+  try {
+    return await startRoutes(config, dependencies, { status, admin });
+  } catch (error) {
+    await admin?.close();
+    throw error;
+  }
+}
+
+/** Nothing of it is loaded unless it is wanted. */
+async function adminOf(
+  { admin: wanted, proxies }: Config,
+  status: ProxyStatus,
+  logger: Logger,
+): Promise<Admin | null> {
+  if (wanted === null) {
+    return null;
+  }
+  const { startAdmin } = await import('./admin/admin.ts');
+  const routeName = (routeId: number) => proxies[routeId]?.name ?? String(routeId);
+  return startAdmin({ config: wanted, status, routeName, logger });
+}
+
+/** Who tells how the proxy is doing. */
+interface Told {
+  readonly status: ProxyStatus;
+  readonly admin: Admin | null;
+}
+
+async function startRoutes(
+  config: Config,
+  dependencies: ProxyDependencies,
+  told: Told,
+): Promise<Proxy> {
   const { logger, createDataPlane = startDataPlane } = dependencies;
   const { hooks = {} } = dependencies;
   const plans = listenerPlans(config);
   const names = config.proxies.map(({ name }) => name);
   const log = new ConnectionLog(logger, names);
   const options = toDataPlaneOptions(config, log.isDebugEnabled, hookSetOf(hooks));
-  const watched = config.reloadOnChange ? watchedNow(options) : null;
+  const watched = config.reloadOnChange ? watchedNow(options, config) : null;
   const reports = new ReportCount();
   const dataPlane = await createDataPlane(options, (event) => {
     if (isQuestion(event)) {
@@ -100,15 +143,16 @@ export async function startProxy(config: Config, dependencies: ProxyDependencies
     intervalsMillis: config.proxies.map(({ listener }) => listener.certRefreshIntervalMillis),
     watched,
     logger,
+    ...toldOfCertificates(told),
   });
   try {
     const adopt: Adopt = (fd, handoff) => {
       dataPlane.adopt(fd, handoff);
       reports.adopted();
     };
-    const listeners = await bindAll(plans, adopt, log);
+    const listeners = await bindAll(plans, adopt, told.admin?.observerBefore(log) ?? log);
     await certificates.start();
-    const parts = { listeners, dataPlane, certificates, reports, log, logger, plans };
+    const parts = { listeners, dataPlane, certificates, reports, log, logger, plans, ...told };
     return new RunningProxy(config, parts);
   } catch (error) {
     dataPlane.close();
@@ -132,12 +176,24 @@ function giveAnswer(
   }
 }
 
-function watchedNow(options: DataPlaneOptions): WatchedFiles {
-  const files = watchedFiles(options);
+function toldOfCertificates({ status, admin }: Told) {
+  return {
+    reloaded: (error: unknown) => {
+      status.reloaded('certificates', error);
+      admin?.renew();
+    },
+    inspected: (inspection: Inspection) => {
+      status.inspection = inspection;
+    },
+  };
+}
+
+function watchedNow(options: DataPlaneOptions, { admin }: Config): WatchedFiles {
+  const files = [...watchedFiles(options), ...adminFiles(admin)];
   return { files, used: fingerprintNow(files) };
 }
 
-interface RunningParts {
+interface RunningParts extends Told {
   readonly plans: readonly ListenerPlan[];
   /** In the order of the plans. */
   readonly listeners: readonly Listener[];
@@ -174,6 +230,17 @@ class RunningProxy implements Proxy {
       graceMillis: config.shutdownTimeoutMillis,
       logger: parts.logger,
     });
+    parts.admin?.show({
+      config: () => config,
+      snapshot: () => parts.dataPlane.snapshot(),
+      listeners: () =>
+        parts.listeners.map(({ address, negotiatingCount }, index) => ({
+          routeId: parts.plans[index]?.routeId ?? -1,
+          address,
+          negotiatingCount,
+        })),
+    });
+    parts.status.readiness = 'ready';
   }
 
   reloadCertificates(): Promise<void> {
@@ -181,17 +248,27 @@ class RunningProxy implements Proxy {
   }
 
   drain(): Promise<void> {
-    return this.#shutdown.drain();
+    return this.#end(() => this.#shutdown.drain());
   }
 
   close(): Promise<void> {
-    return this.#shutdown.close();
+    return this.#end(() => this.#shutdown.close());
   }
 
   snapshot(): ProxySnapshot {
     const { dataPlane, listeners } = this.#parts;
     const negotiating = listeners.reduce((sum, { negotiatingCount }) => sum + negotiatingCount, 0);
     return { ...dataPlane.snapshot(), negotiating };
+  }
+
+  async #end(shutdown: () => Promise<void>): Promise<void> {
+    const { status, admin } = this.#parts;
+    status.readiness = 'draining';
+    try {
+      await shutdown();
+    } finally {
+      await admin?.close();
+    }
   }
 
   async #stopAccepting(): Promise<void> {
@@ -203,7 +280,7 @@ class RunningProxy implements Proxy {
 async function bindAll(
   plans: readonly ListenerPlan[],
   adopt: Adopt,
-  observer: ConnectionLog,
+  observer: ListenerObserver,
 ): Promise<Listener[]> {
   let lastConnectionId = 0;
   const shared = {

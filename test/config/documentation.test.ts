@@ -26,6 +26,7 @@ function rowsBelow(document: string, heading: string): string[] {
 describe('docs/config.md', () => {
   it.each<[string, TableName]>([
     ['## Top level', 'top'],
+    ['## `[admin]`', 'admin'],
     ['## `[[proxy]]`', 'proxy'],
     ['## `[proxy.listener]`', 'listener'],
     ['## `[[proxy.listener.host]]`', 'host'],
