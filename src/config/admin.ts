@@ -1,10 +1,12 @@
 /**
  * Reads `[admin]`. May import the other files of config/ only.
  *
- * The admin server is Node's own, so its certificate, key and token are looked into here, not by the addon.
+ * The admin server is Node's own, so its certificate, key and token are looked into here, not by the addon. What that takes is
+ * loaded when there is something to look into.
  */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { isLocalAddress, parseBindAddress } from './address.ts';
 import { readFilePath } from './files.ts';
 import type { LocatedBind } from './listener.ts';
@@ -68,15 +70,16 @@ export function identityProblem(
   cert: Buffer,
   key: Buffer,
 ): { key: 'ssl_cert_file' | 'ssl_key_file'; message: string } | null {
+  const crypto: typeof import('node:crypto') = createRequire(import.meta.url)('node:crypto');
   let certificate: X509Certificate;
   try {
-    certificate = new X509Certificate(cert);
+    certificate = new crypto.X509Certificate(cert);
   } catch {
     return { key: 'ssl_cert_file', message: 'no certificate (PEM) in the file can be read' };
   }
   let privateKey: KeyObject;
   try {
-    privateKey = createPrivateKey(key);
+    privateKey = crypto.createPrivateKey(key);
   } catch {
     const isEncrypted = key.includes('ENCRYPTED');
     const message = isEncrypted

@@ -223,7 +223,7 @@ async function loadedBy(config: string): Promise<{ files: string[]; builtins: st
 test('nothing of it is loaded unless it is wanted', async () => {
   const config = tls.config([{ backend: plainBackend(1) }]);
   const wanted = /prom-client|\/proxy\/admin\/|admin-server|prometheus\.js|metric-table/;
-  const http = /^NativeModule https?$/;
+  const http = /^NativeModule (https?|crypto)$/;
 
   const without = await loadedBy(config);
   expect(without.files.filter((url) => url.includes('/dist/proxy/proxy.js'))).toHaveLength(1);
