@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { METRICS, type MetricName } from '../../src/observability/metric-table.ts';
 import { Exposition, type Samples } from '../../src/observability/prometheus.ts';
 import { Scrape } from '../support/admin-client.ts';
@@ -75,10 +77,20 @@ describe('examples/monitoring', () => {
   });
 
   it.skipIf(!isInstalled('promtool'))(
-    `has rules that promtool accepts${isInstalled('promtool') ? '' : ' (skipped: promtool is not installed)'}`,
+    `has rules and expressions that promtool accepts${isInstalled('promtool') ? '' : ' (skipped: promtool is not installed)'}`,
     () => {
       const file = fileURLToPath(new URL(`../../${ALERTS}`, import.meta.url));
       expect(String(execFileSync('promtool', ['check', 'rules', file]))).toContain('SUCCESS');
+      const rules = EXPRESSIONS.map((expr, index) => ({
+        record: `panel_${index}`,
+        expr: expr.replaceAll('$__rate_interval', '5m'),
+      }));
+      const panels = JSON.stringify({ groups: [{ name: 'dashboard', rules }] });
+      const directory = mkdtempSync(join(tmpdir(), 'pgtls-rules-'));
+      onTestFinished(() => rmSync(directory, { recursive: true }));
+      writeFileSync(join(directory, 'rules.yml'), panels);
+      const checked = execFileSync('promtool', ['check', 'rules', join(directory, 'rules.yml')]);
+      expect(String(checked)).toContain(`SUCCESS: ${EXPRESSIONS.length} rules`);
     },
   );
 });
