@@ -39,6 +39,9 @@ function bindPath(cause: unknown, config: Config): KeyPath {
     bind.kind === 'unix'
       ? bind.path === address
       : bind.host === hostname || (bind.host === address && bind.port === port);
+  if (config.admin !== null && isAt(config.admin.bindAddress)) {
+    return ['admin', 'bind_address'];
+  }
   for (const [index, { listener }] of config.proxies.entries()) {
     const bind = listener.bindAddresses.findIndex(isAt);
     if (bind >= 0) {

@@ -83,6 +83,11 @@ class ActivatedSockets implements InheritedSockets {
     this.#onUnused = onUnused;
   }
 
+  /** The service manager's are listeners' alone. */
+  takeByKey(): null {
+    return null;
+  }
+
   take({ routeName, address }: ListenerPlan): InheritedSocket | null {
     const listening = [...this.#left].filter(({ bound }) => bound !== null);
     const named = listening.filter(

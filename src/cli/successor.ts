@@ -125,6 +125,10 @@ class PassedSockets implements InheritedSockets {
   }
 
   take({ key }: ListenerPlan): InheritedSocket | null {
+    return this.takeByKey(key);
+  }
+
+  takeByKey(key: string): InheritedSocket | null {
     const socket = this.#left.get(key) ?? null;
     this.#left.delete(key);
     return socket;

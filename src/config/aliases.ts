@@ -11,6 +11,7 @@ export type AliasPair = readonly [key: string, alias: string];
 
 const RENAMED: Readonly<Record<TableName, readonly AliasPair[]>> = {
   top: [],
+  admin: [],
   proxy: [],
   listener: [
     ['ssl_cert_file', 'server_cert'],
@@ -28,6 +29,7 @@ const RENAMED: Readonly<Record<TableName, readonly AliasPair[]>> = {
 
 const REPLACED: Readonly<Record<TableName, readonly AliasPair[]>> = {
   top: [],
+  admin: [],
   proxy: [],
   listener: [['sslmode', 'mtls']],
   backend: [['sslmode', 'tls_enabled']],

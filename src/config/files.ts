@@ -9,7 +9,12 @@ import { resolve } from 'node:path';
 import type { Located, TableReader } from './table-reader.ts';
 
 /** Whether a file is public, or a secret with a private key's rights: a private key, keys of session tickets, a password. */
-export type FileKind = 'certificate' | 'private-key' | 'ticket-key' | 'password file';
+export type FileKind =
+  | 'certificate'
+  | 'private-key'
+  | 'ticket-key'
+  | 'password file'
+  | 'token file';
 
 const GROUP_OR_WORLD = 0o077;
 /** Write and execute for the group, anything for the world: what a file of root may not have. */

@@ -18,7 +18,7 @@ interface KeyDescription {
 export type KeyTable = Readonly<Record<string, KeyDescription>>;
 
 /** The names of the tables whose keys are known. */
-export type TableName = 'top' | 'proxy' | 'listener' | 'host' | 'backend' | 'route';
+export type TableName = 'top' | 'admin' | 'proxy' | 'listener' | 'host' | 'backend' | 'route';
 
 const key = (values: string, fallback: string, meaning: string): KeyDescription => ({
   values,
@@ -57,7 +57,19 @@ const TOP: KeyTable = {
     'true',
     'This file, certificates, keys and all other files that are named are read again on a change.',
   ),
+  admin: key('table', 'absent', 'Metrics, health and status over HTTP: `[admin]`.'),
   proxy: key('list of tables', 'at least one', 'The routes: one `[[proxy]]` each.'),
+};
+
+const ADMIN: KeyTable = {
+  bind_address: key('string', 'required', '`host:port` or `[v6]:port`.'),
+  ssl_cert_file: key('path', 'none', 'Certificate chain (PEM), leaf first: HTTPS only, then.'),
+  ssl_key_file: key('path', 'none', 'Its private key (PEM), not encrypted.'),
+  auth_token_file: key(
+    'path',
+    'none',
+    "File with the bearer token of `/metrics` and `/status`, a key's rights.",
+  ),
 };
 
 const PROXY: KeyTable = {
@@ -286,6 +298,7 @@ const BACKEND: KeyTable = {
 /** The keys this version knows, by table. */
 export const KEYS: Readonly<Record<TableName, KeyTable>> = {
   top: TOP,
+  admin: ADMIN,
   proxy: PROXY,
   listener: LISTENER,
   host: HOST,
@@ -293,19 +306,10 @@ export const KEYS: Readonly<Record<TableName, KeyTable>> = {
   route: ROUTE,
 };
 
-/** Keys that are reserved for later versions: refused, but not as a typing error. */
-export const LATER_KEYS: Readonly<Record<TableName, readonly string[]>> = {
-  top: ['admin'],
-  proxy: [],
-  listener: [],
-  host: [],
-  backend: [],
-  route: [],
-};
-
 /** How each table is written, for messages. */
 export const TABLE_TITLES: Readonly<Record<TableName, string>> = {
   top: 'the top level',
+  admin: '[admin]',
   proxy: '[[proxy]]',
   listener: '[proxy.listener]',
   host: '[[proxy.listener.host]]',

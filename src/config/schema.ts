@@ -81,7 +81,18 @@ export interface Config {
   shutdownDelayMillis: number;
   /** Whether certificate files and the configuration file are watched, besides SIGHUP. */
   reloadOnChange: boolean;
+  /** null = there is no admin server. */
+  admin: AdminConfig | null;
   proxies: readonly ProxyConfig[];
+}
+
+/** `[admin]`: metrics, health and status over HTTP. */
+export interface AdminConfig {
+  bindAddress: { kind: 'tcp'; host: string; port: number };
+  /** null = HTTP without TLS. */
+  identity: { certFile: string; keyFile: string } | null;
+  /** File with the bearer token; null = none is asked for. */
+  authTokenFile: string | null;
 }
 
 /** One `[[proxy]]`: a listener and the backend it leads to. */

@@ -17,7 +17,7 @@ import {
 } from './duration.ts';
 import { type Environment, substituteEnvironment } from './environment.ts';
 import { hintOn } from './foreign-keys.ts';
-import { KEYS, LATER_KEYS, TABLE_TITLES, type TableName } from './keys.ts';
+import { KEYS, TABLE_TITLES, type TableName } from './keys.ts';
 import { nearest } from './suggestion.ts';
 
 /** What every reader of one file shares. */
@@ -247,10 +247,6 @@ export class TableReader {
 
   #refuseKey(key: string): void {
     const path = [...this.path, key];
-    if (LATER_KEYS[this.#name].includes(key)) {
-      this.context.problems.error(path, 'not supported by this version of pgtls');
-      return;
-    }
     const hint = hintOn(this.#name, key);
     if (hint !== null) {
       this.context.problems.error(path, `unknown key in ${TABLE_TITLES[this.#name]}; ${hint}`);

@@ -1,5 +1,6 @@
 /** Reads the top level of the file and its `[[proxy]]` tables. May import the other files of config/ only. */
 import { formatAddress } from './address.ts';
+import { readAdmin } from './admin.ts';
 import { readBackend } from './backend.ts';
 import { readBackends } from './backends.ts';
 import type { KeyPath } from './diagnostics.ts';
@@ -28,10 +29,8 @@ export function readTop(reader: TableReader): Config {
   // Checked alone: all that it may say is the same driver.
   reader.choice('driver', DRIVERS, 'auto', REFUSED_DRIVERS);
   const proxies = readProxies(reader);
-  checkDuplicateBinds(
-    proxies.flatMap(({ binds }) => binds),
-    reader,
-  );
+  const { admin, binds } = readAdmin(reader);
+  checkDuplicateBinds([...proxies.flatMap((proxy) => proxy.binds), ...binds], reader);
   checkDuplicateNames(proxies, reader);
   return {
     logLevel: reader.choice('log_level', LOG_LEVELS, 'info', { warning: 'the level is "warn"' }),
@@ -43,6 +42,7 @@ export function readTop(reader: TableReader): Config {
     shutdownTimeoutMillis: reader.duration('shutdown_timeout', 60_000, { min: 0 }),
     shutdownDelayMillis: reader.duration('shutdown_delay', 0, { min: 0 }),
     reloadOnChange: reader.boolean('reload_on_change', true),
+    admin,
     proxies: proxies.map(({ proxy }) => proxy),
   };
 }

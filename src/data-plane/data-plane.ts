@@ -138,6 +138,11 @@ export function raiseOpenFilesLimit(): number | null {
   return converting(() => loadBinding().raiseOpenFilesLimit());
 }
 
+/** The version of Node.js that runs. */
+export function nodeVersion(): string {
+  return process.versions.node;
+}
+
 /** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
 export function loadBinding(path: string = BINDING_PATH): typeof Native {
   if (loaded !== null && path === BINDING_PATH) {

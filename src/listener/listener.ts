@@ -123,6 +123,8 @@ class BoundListener implements Listener {
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
   #context: ConnectionContext;
+  /** Connections whose PROXY header is awaited. */
+  readonly #unidentified = new Set<number>();
   /** Of all contexts, until the end. */
   readonly #queues = new Set<DeadlineQueue>();
   #held: Socket[] | null;
@@ -134,10 +136,10 @@ class BoundListener implements Listener {
       policy: options.policy,
       adopt: options.adopt,
       receive: options.receive,
-      identified: options.proxies === null ? null : (info, host) => this.#identified(info, host),
+      identified: this.#identifier(options),
       loginDeadlines: new DeadlineQueue(options.loginTimeoutMillis),
       lingerDeadlines: new DeadlineQueue(LINGER_MILLIS),
-      finished: (info, end) => options.observer.finished(info, end),
+      finished: (info, end) => this.#finished(info, end),
       closed: (connection) => this.#connections.delete(connection),
     };
     this.#queues.add(this.#context.loginDeadlines).add(this.#context.lingerDeadlines);
@@ -178,7 +180,7 @@ class BoundListener implements Listener {
       this.#queues.add(loginDeadlines);
       this.#context = { ...this.#context, loginDeadlines };
     }
-    this.#context = { ...this.#context, policy };
+    this.#context = { ...this.#context, policy, identified: this.#identifier(settings) };
     this.#server.maxConnections = maxNegotiating || Number.MAX_SAFE_INTEGER;
     this.#options = { ...this.#options, ...settings };
     this.socket.applyPermissions(settings.address);
@@ -246,14 +248,31 @@ class BoundListener implements Listener {
     this.#connections.add(connection);
     if (proxies === null) {
       observer.accepted(connection.info);
+    } else {
+      this.#unidentified.add(ids.connectionId);
     }
     connection.start();
+  }
+
+  #identifier({ proxies }: GateOptions): ConnectionContext['identified'] {
+    return proxies === null ? null : (info, host) => this.#identified(info, host);
+  }
+
+  /** One that ended while its PROXY header was awaited was accepted all the same; denials tell that themselves. */
+  #finished(info: ConnectionInfo, end: ConnectionEnd): void {
+    const { observer } = this.#options;
+    const { type } = end.outcome;
+    if (this.#unidentified.delete(info.connectionId) && type !== 'header-refused') {
+      observer.accepted(info);
+    }
+    observer.finished(info, end);
   }
 
   /** A PROXY header told who the client is. */
   #identified(info: ConnectionInfo, host: string | undefined): DenialReason | null {
     const isUnix = host === undefined && this.#options.address.kind === 'unix';
     const denial = isUnix ? null : clientDenial(this.#options, host);
+    this.#unidentified.delete(info.connectionId);
     if (denial === null) {
       this.#options.observer.accepted(info);
     }

@@ -19,6 +19,10 @@ export interface CertificateRefreshOptions {
   /** The files to be watched, as they were before they were loaded; null = they are not watched. */
   readonly watched: WatchedFiles | null;
   readonly logger: Logger;
+  /** Hears how each reading ended, null = well; must not throw. */
+  readonly reloaded?: (error: unknown) => void;
+  /** Hears what is in the files, whenever they were looked into. */
+  readonly inspected?: (inspection: Inspection) => void;
 }
 
 /** Files and their {@link fingerprintNow}. */
@@ -119,6 +123,7 @@ export class CertificateRefresh {
       await dataPlane.reload(options.routes);
     } catch (error) {
       if (!this.#isStopped) {
+        this.#options.reloaded?.(error);
         this.#tellFailure(trigger, error);
       }
       return false;
@@ -127,6 +132,7 @@ export class CertificateRefresh {
       return true;
     }
     this.#toldFailure = null;
+    this.#options.reloaded?.(null);
     logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
     await this.#tellOfFiles((inspection) => this.#tellExpiries(inspection));
     return true;
@@ -147,6 +153,7 @@ export class CertificateRefresh {
     const { dataPlane, options, logger } = this.#options;
     try {
       const inspection = await dataPlane.inspect(options);
+      this.#options.inspected?.(inspection);
       if (!this.#isStopped) {
         tellMore(inspection);
         this.#warnOf(inspection);

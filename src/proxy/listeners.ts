@@ -21,6 +21,8 @@ export interface SharedByListeners {
 /** Listening sockets of another process, found by a plan; each is given once. */
 export interface InheritedSockets {
   take(plan: ListenerPlan): InheritedSocket | null;
+  /** One that is no listener's. */
+  takeByKey(key: string): InheritedSocket | null;
   /** Those that no plan took, with the path that is to be removed, if any. */
   rest(): { readonly fd: number; readonly ownedPath: string | null }[];
 }
@@ -56,7 +58,11 @@ export interface ListenerChange {
 }
 
 /** Nothing: every address is bound. */
-export const NOTHING_INHERITED: InheritedSockets = { take: () => null, rest: () => [] };
+export const NOTHING_INHERITED: InheritedSockets = {
+  take: () => null,
+  takeByKey: () => null,
+  rest: () => [],
+};
 
 /** Owns every listener until `close`. */
 export class Listeners {

@@ -1,9 +1,9 @@
 /**
  * Wires listeners, negotiation, data plane and log together, and owns every lifetime.
  *
- * Order of the start: access lists, data plane (which reads every certificate), then the listeners;
+ * Order of the start: admin server, access lists, data plane (which reads every certificate), then the listeners;
  * nothing is bound before everything is valid, and what was started is ended when a later step
- * fails. Order of the end: see shutdown.ts.
+ * fails. Order of the end: see shutdown.ts; the admin server is last.
  */
 import type { Config } from '../config/schema.ts';
 import {
@@ -19,7 +19,9 @@ import {
 import { toDataPlaneOptions } from '../data-plane/options.ts';
 import { PgtlsError } from '../errors.ts';
 import type { Adopt, Receive } from '../listener/handoff.ts';
+import type { ListenerObserver } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Admin } from './admin/admin.ts';
 import { ConnectionLog } from './connection-log.ts';
 import { fingerprintNow } from './file-watch.ts';
 import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
@@ -32,11 +34,18 @@ import {
   type SharedByListeners,
 } from './listeners.ts';
 import { withinOpenFiles } from './open-files.ts';
-import { ConfigReload, type ConfigSource, certificatesNow, tellListeners } from './reload.ts';
+import {
+  ConfigReload,
+  type ConfigSource,
+  certificatesNow,
+  type ReloadObserver,
+  tellListeners,
+} from './reload.ts';
 import { ReportCount } from './report-count.ts';
 import { RouteIds } from './route-ids.ts';
 import { Shutdown } from './shutdown.ts';
 import { ProxyState } from './state.ts';
+import { ProxyStatus } from './status.ts';
 
 /** An address a proxy listens on. */
 export interface BoundAddress {
@@ -111,12 +120,57 @@ export async function startProxy(
   configured: Config,
   dependencies: ProxyDependencies,
 ): Promise<Proxy> {
-  const { logger, createDataPlane = startDataPlane } = dependencies;
-  const { openFilesLimit = raiseOpenFilesLimit } = dependencies;
+  const { logger, openFilesLimit = raiseOpenFilesLimit } = dependencies;
   const within = (wanted: Config) => withinOpenFiles(wanted, openFilesLimit(), logger);
   const config = within(configured);
-  const { hooks = {}, source = null, inherited = NOTHING_INHERITED } = dependencies;
+  const state = dependencies.state ?? new ProxyState();
+  const status = new ProxyStatus(state);
   const ids = new RouteIds();
+  const admin = await adminOf(config, { status, ids }, dependencies);
+  try {
+    return await startRoutes(config, dependencies, { within, state, status, ids, admin });
+  } catch (error) {
+    await admin?.close();
+    throw error;
+  }
+}
+
+/** Nothing of it is loaded unless it is wanted. */
+async function adminOf(
+  { admin: wanted }: Config,
+  { status, ids }: { status: ProxyStatus; ids: RouteIds },
+  { logger, inherited = NOTHING_INHERITED }: ProxyDependencies,
+): Promise<Admin | null> {
+  if (wanted === null) {
+    return null;
+  }
+  const { adminKey, startAdmin } = await import('./admin/admin.ts');
+  return startAdmin({
+    config: wanted,
+    inheritedFd: inherited.takeByKey(adminKey(wanted))?.fd ?? null,
+    status,
+    routeName: (routeId) => ids.names[routeId] ?? String(routeId),
+    logger,
+  });
+}
+
+/** What is there before the routes are. */
+interface Ground {
+  readonly within: (config: Config) => Config;
+  readonly state: ProxyState;
+  readonly status: ProxyStatus;
+  readonly ids: RouteIds;
+  readonly admin: Admin | null;
+}
+
+async function startRoutes(
+  config: Config,
+  dependencies: ProxyDependencies,
+  ground: Ground,
+): Promise<Proxy> {
+  const { logger, createDataPlane = startDataPlane, hooks = {} } = dependencies;
+  const { source = null, inherited = NOTHING_INHERITED } = dependencies;
+  const { ids, admin } = ground;
   const idOf = (name: string) => ids.idOf(name);
   const log = new ConnectionLog(logger, ids.names);
   const optionsOf = (wanted: Config) =>
@@ -142,34 +196,58 @@ export async function startProxy(
     log.dataPlaneEvent(event);
   });
   try {
-    const adopt: Adopt = (fd, handoff) => {
-      dataPlane.adopt(fd, handoff);
-      reports.adopted();
-    };
-    const receive: Receive = (fd, into) => dataPlane.receiveAtOnce(fd, into);
-    const shared: SharedByListeners = { adopt, receive, observer: log, bindSocket: bindListener };
-    const listeners = await Listeners.bind(plans, shared, inherited);
+    const observer = admin?.observerBefore(log) ?? log;
+    const listeners = await Listeners.bind(
+      plans,
+      sharedBy(dataPlane, reports, observer),
+      inherited,
+    );
     const reload = new ConfigReload(
       {
         config,
-        source: source === null ? null : limited(source, within),
+        source: source === null ? null : limited(source, ground.within),
         dataPlane,
         optionsOf,
         plansOf,
         prepareListeners: (wanted) => listeners.prepare(wanted),
         onReload: dependencies.onReload ?? (() => {}),
+        told: reloadObserver(ground),
         logger,
       },
       before,
     );
     await reload.start();
     listeners.claim(inherited);
-    const state = dependencies.state ?? new ProxyState();
-    return new RunningProxy({ listeners, dataPlane, reload, reports, log, logger, state });
+    return new RunningProxy({ ...ground, listeners, dataPlane, reload, reports, log, logger });
   } catch (error) {
     dataPlane.close();
     throw error;
   }
+}
+
+function sharedBy(
+  dataPlane: DataPlane,
+  reports: ReportCount,
+  observer: ListenerObserver,
+): SharedByListeners {
+  const adopt: Adopt = (fd, handoff) => {
+    dataPlane.adopt(fd, handoff);
+    reports.adopted();
+  };
+  const receive: Receive = (fd, into) => dataPlane.receiveAtOnce(fd, into);
+  return { adopt, receive, observer, bindSocket: bindListener };
+}
+
+function reloadObserver({ status, admin }: Ground): ReloadObserver {
+  return {
+    reloaded: (kind, error) => {
+      status.reloaded(kind, error);
+      admin?.renew();
+    },
+    inspected: (inspection) => {
+      status.inspection = inspection;
+    },
+  };
 }
 
 /** Reads what the process can hold. */
@@ -199,14 +277,13 @@ function giveAnswer(
   }
 }
 
-interface RunningParts {
+interface RunningParts extends Ground {
   readonly listeners: Listeners;
   readonly dataPlane: DataPlane;
   readonly reload: ConfigReload;
   readonly reports: ReportCount;
   readonly log: ConnectionLog;
   readonly logger: Logger;
-  readonly state: ProxyState;
 }
 
 class RunningProxy implements Proxy {
@@ -233,6 +310,17 @@ class RunningProxy implements Proxy {
       },
       logger,
     });
+    parts.admin?.show({
+      config,
+      routeName: (routeId) => parts.ids.names[routeId] ?? String(routeId),
+      snapshot: () => dataPlane.snapshot(),
+      listeners: () =>
+        listeners.active.map(({ plan: { routeId }, listener }) => ({
+          routeId,
+          address: listener.address,
+          negotiatingCount: listener.negotiatingCount,
+        })),
+    });
     state.enter('ready');
   }
 
@@ -256,18 +344,19 @@ class RunningProxy implements Proxy {
   }
 
   drain(): Promise<void> {
-    this.state.enter('draining');
-    return this.#shutdown.drain();
+    return this.#end(() => this.#shutdown.drain());
   }
 
   passedSockets(): PassedSocket[] {
-    return this.#parts.listeners.passed();
+    const { listeners, admin } = this.#parts;
+    return [...listeners.passed(), ...(admin === null ? [] : [admin.passed()])];
   }
 
   async retire(): Promise<void> {
-    const { listeners, reload } = this.#parts;
+    const { listeners, reload, admin } = this.#parts;
     this.#isRetiring = true;
     this.state.enter('draining');
+    await admin?.close();
     reload.stop();
     listeners.leavePaths();
     await atMost(reload.config.clientLoginTimeoutMillis, listeners.stopAccepting());
@@ -275,13 +364,21 @@ class RunningProxy implements Proxy {
   }
 
   close(): Promise<void> {
-    this.state.enter('draining');
-    return this.#shutdown.close();
+    return this.#end(() => this.#shutdown.close());
   }
 
   snapshot(): ProxySnapshot {
     const { dataPlane, listeners } = this.#parts;
     return { ...dataPlane.snapshot(), negotiating: listeners.negotiatingCount };
+  }
+
+  async #end(shutdown: () => Promise<void>): Promise<void> {
+    this.state.enter('draining');
+    try {
+      await shutdown();
+    } finally {
+      await this.#parts.admin?.close();
+    }
   }
 
   async #stopAccepting(): Promise<void> {

@@ -5,6 +5,7 @@
  * at a time; who asks meanwhile gets another one after that. Certificates alone are certificates.ts's, which is made anew with every
  * configuration.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ConfigDiagnostic } from '../config/diagnostics.ts';
 import type { Config } from '../config/schema.ts';
 import type { DataPlane, DataPlaneOptions, Inspection } from '../data-plane/data-plane.ts';
@@ -15,7 +16,7 @@ import { CertificateRefresh, type WatchedFiles } from './certificates.ts';
 import { FileWatch, fingerprintNow, WATCH_INTERVAL_MILLIS } from './file-watch.ts';
 import type { ListenerPlan } from './listener-plan.ts';
 import type { CommittedChange, ListenerChange, PlannedListener } from './listeners.ts';
-import { watchedFiles } from './watched-files.ts';
+import { adminFiles, watchedFiles } from './watched-files.ts';
 
 /** Where a configuration comes from, so that it can be read again. */
 export interface ConfigSource {
@@ -41,7 +42,17 @@ export interface ConfigReloadOptions {
   readonly prepareListeners: (plans: readonly ListenerPlan[]) => Promise<ListenerChange>;
   /** Called before and after each reload, whatever becomes of it. */
   readonly onReload: (state: 'begins' | 'ends') => void;
+  /** Hears how every reload ended; must not throw. */
+  readonly told: ReloadObserver;
   readonly logger: Logger;
+}
+
+/** Who is told of reloads. */
+export interface ReloadObserver {
+  /** `error` null = it succeeded. */
+  reloaded(kind: 'config' | 'certificates', error: unknown): void;
+  /** What is in the files of the routes, whenever they were looked into. */
+  inspected(inspection: Inspection): void;
 }
 
 /** What made the configuration be read again. */
@@ -62,6 +73,7 @@ const FIXED_KEYS = {
   max_concurrent_handshakes: 'maxConcurrentHandshakes',
   log_level: 'logLevel',
   log_format: 'logFormat',
+  admin: 'admin',
 } as const satisfies Record<string, keyof Config>;
 
 /** What `config` names, as it is at this moment; to be asked before it is read. */
@@ -69,7 +81,7 @@ export function certificatesNow(config: Config, options: DataPlaneOptions): Watc
   if (!config.reloadOnChange) {
     return null;
   }
-  const files = watchedFiles(options);
+  const files = [...watchedFiles(options), ...adminFiles(config.admin)];
   return { files, used: fingerprintNow(files) };
 }
 
@@ -150,13 +162,15 @@ export class ConfigReload {
   }
 
   async #try(trigger: Trigger, load: () => Promise<SourceConfig>): Promise<void> {
-    const { onReload } = this.#options;
+    const { onReload, told } = this.#options;
     onReload('begins');
     try {
       await this.#apply(trigger, load);
       this.#toldFailure = null;
+      told.reloaded('config', null);
     } catch (error) {
       if (!this.#isStopped) {
+        told.reloaded('config', error);
         this.#tellFailure(trigger, error);
       }
       throw error;
@@ -204,7 +218,7 @@ export class ConfigReload {
   }
 
   #refresh(watched: WatchedFiles | null): CertificateRefresh {
-    const { dataPlane, logger } = this.#options;
+    const { dataPlane, logger, told } = this.#options;
     return new CertificateRefresh({
       dataPlane: {
         // Behind a change of the routes, it is the changed ones that are read again.
@@ -217,6 +231,8 @@ export class ConfigReload {
       ),
       watched,
       logger,
+      reloaded: (error) => told.reloaded('certificates', error),
+      inspected: (inspection) => told.inspected(inspection),
     });
   }
 
@@ -298,7 +314,7 @@ export function tellListeners(
 /** What is wanted, with the running values of what cannot be changed, and the keys concerned. */
 function withFixedKeys(wanted: Config, running: Config): { config: Config; ignored: string[] } {
   const fixed = Object.entries(FIXED_KEYS);
-  const ignored = fixed.filter(([, field]) => wanted[field] !== running[field]);
+  const ignored = fixed.filter(([, field]) => !isDeepStrictEqual(wanted[field], running[field]));
   const kept = Object.fromEntries(fixed.map(([, field]) => [field, running[field]]));
   return { config: { ...wanted, ...kept }, ignored: ignored.map(([key]) => key) };
 }

@@ -3,12 +3,20 @@
  *
  * A new option that names a file is added here, and nowhere else.
  */
+import type { AdminConfig } from '../config/schema.ts';
 import type {
   BackendOptions,
   DataPlaneOptions,
   ListenerTlsOptions,
   RouteOptions,
 } from '../data-plane/data-plane.ts';
+
+/** Those of the admin server. */
+export function adminFiles(admin: AdminConfig | null): string[] {
+  const { identity = null, authTokenFile = null } = admin ?? {};
+  const files = [identity?.certFile ?? null, identity?.keyFile ?? null, authTokenFile];
+  return files.filter((file) => file !== null);
+}
 
 /** Absolute paths, each once. */
 export function watchedFiles({ routes }: Pick<DataPlaneOptions, 'routes'>): string[] {

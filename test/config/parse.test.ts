@@ -150,23 +150,6 @@ describe('an unknown key', () => {
   });
 });
 
-describe('a key of a later version', () => {
-  it.each(['admin = { bind_address = "127.0.0.1:9127" }'])(
-    'is not supported at the top level: %s',
-    (line) => {
-      expect(messagesOf(`${line}\n${GOOD}`)).toEqual([
-        expect.stringMatching(/: not supported by this version of pgtls$/),
-      ]);
-    },
-  );
-
-  it.each(['so_reuseport = false'])('is not supported in a listener: %s', (line) => {
-    expect(listenerMessages(line)).toEqual([
-      expect.stringMatching(/: not supported by this version of pgtls$/),
-    ]);
-  });
-});
-
 describe('driver', () => {
   it.each(['auto', 'tokio'])('may be %s', (name) => {
     expect(messagesOf(`driver = "${name}"\n${GOOD}`)).toEqual([]);

@@ -86,6 +86,7 @@ export function config(proxies: readonly ProxyConfig[], rest: Partial<Config> = 
     clientLoginTimeoutMillis: 15_000,
     shutdownTimeoutMillis: 60_000,
     shutdownDelayMillis: 0,
+    admin: null,
     reloadOnChange: false,
     proxies,
     ...rest,

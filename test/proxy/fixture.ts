@@ -68,6 +68,7 @@ export class FakeDataPlane implements DataPlane {
       supervisorRestarts: 0,
       keeperRestarts: 0,
       liveSessions: this.liveSessions,
+      tlsConnections: [],
       routes: [],
     };
   }

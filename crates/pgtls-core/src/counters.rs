@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::metrics::{RouteMeters, RouteMetrics, TlsConnectionCount};
+
 /// Counts of one route.
 #[derive(Debug, Default)]
 pub(crate) struct RouteCounters {
@@ -15,6 +17,7 @@ pub(crate) struct RouteCounters {
     probes_ok: AtomicU64,
     probes_failed: AtomicU64,
     channel_binding_conflicts: AtomicU64,
+    pub(crate) meters: RouteMeters,
 }
 
 impl RouteCounters {
@@ -71,6 +74,7 @@ impl RouteCounters {
             probes_ok: self.probes_ok.load(Ordering::Relaxed),
             probes_failed: self.probes_failed.load(Ordering::Relaxed),
             channel_binding_conflicts: self.channel_binding_conflicts.load(Ordering::Relaxed),
+            metrics: self.meters.snapshot(),
         }
     }
 }
@@ -90,6 +94,8 @@ pub struct Snapshot {
     pub keeper_restarts: u64,
     /// Sessions of all routes.
     pub live_sessions: u32,
+    /// TLS legs of connections that are open now, as far as there are any.
+    pub tls_connections: Vec<TlsConnectionCount>,
     /// Per route, in the order of the options.
     pub routes: Vec<RouteSnapshot>,
 }
@@ -117,4 +123,6 @@ pub struct RouteSnapshot {
     pub probes_failed: u64,
     /// Logins refused because channel binding cannot work across the two legs.
     pub channel_binding_conflicts: u64,
+    /// What else was counted.
+    pub metrics: RouteMetrics,
 }

@@ -19,6 +19,7 @@ use crate::counters::Snapshot;
 use crate::messages::{
     Adopted, COMMAND_QUEUE, CONNECTION_QUEUE, Control, FAREWELL_QUEUE, OverLimit, ProxyMessage,
 };
+use crate::metrics::TlsConnections;
 use crate::options::{DataPlaneOptions, RouteOptions};
 use crate::questions::{Answer, Question, Questions};
 use crate::report::{ConnectionReport, PeerCertReport, TlsReport, TlsSide};
@@ -167,6 +168,7 @@ pub(crate) struct Shared {
     pub(crate) questions: Questions,
     pub(crate) workers: WorkerCounters,
     pub(crate) roster: Roster,
+    pub(crate) tls_connections: TlsConnections,
     pub(crate) control: watch::Sender<Control>,
     pub(crate) events: EventSink,
     pub(crate) farewells: mpsc::Sender<FarewellRequest>,
@@ -201,6 +203,7 @@ impl DataPlane {
             questions: Questions::default(),
             workers: WorkerCounters::default(),
             roster: Roster::default(),
+            tls_connections: TlsConnections::default(),
             control: watch::Sender::new(Control::Run),
             events: hooks.events,
             farewells,
@@ -303,6 +306,7 @@ impl DataPlane {
             supervisor_restarts: self.shared.workers.supervisor_restarts(),
             keeper_restarts: self.shared.workers.keeper_restarts(),
             live_sessions: self.shared.admission.live(),
+            tls_connections: self.shared.tls_connections.snapshot(),
             routes: self.shared.routes.snapshot(),
         }
     }

@@ -13,6 +13,7 @@ mod data_plane;
 pub mod fault;
 mod handshake_slots;
 mod messages;
+mod metrics;
 mod options;
 mod questions;
 mod report;
@@ -25,6 +26,10 @@ pub use backend::password_file::{PasswordFileError, read_password_file};
 pub use counters::{RouteSnapshot, Snapshot};
 pub use data_plane::{
     ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, Hooks, StartError,
+};
+pub use metrics::{
+    CancelOutcome, ConnectFailure, HistogramSnapshot, RouteMetrics, ServerNameMatch,
+    TlsConnectionCount, TlsFailureCount, TlsHandshakeCount, TlsMetrics,
 };
 pub use options::{
     BackendAddress, BackendOptions, DataPlaneOptions, KeepaliveOptions, ListenerOptions,

@@ -63,6 +63,36 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason.
+    pub const ALL: [Self; 26] = [
+        Self::ClientClosed,
+        Self::BackendClosed,
+        Self::ClientReset,
+        Self::BackendReset,
+        Self::ClosedBeforeStartup,
+        Self::ClientTlsHandshakeFailed,
+        Self::ClientTlsFailed,
+        Self::BackendTlsHandshakeFailed,
+        Self::BackendTlsFailed,
+        Self::BackendUnreachable,
+        Self::ClientProtocolViolation,
+        Self::BackendProtocolViolation,
+        Self::TlsRequired,
+        Self::HookRefused,
+        Self::ClientCertificateMissing,
+        Self::ClientCertificateNotMapped,
+        Self::ChannelBindingConflict,
+        Self::TooManyConnections,
+        Self::LoginTimeout,
+        Self::CancelForwarded,
+        Self::CancelFailed,
+        Self::Drained,
+        Self::IdleTimeout,
+        Self::ResponderLost,
+        Self::Panic,
+        Self::WorkerLost,
+    ];
+
     /// The word for logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -157,6 +157,16 @@ export interface BuildInfo {
   cpuFeatures: Array<string>
 }
 
+/** CancelRequests of one kind. */
+export interface CancelCount {
+  /** Whether they came inside TLS. */
+  inTls: boolean
+  /** Whether a server got them. */
+  forwarded: boolean
+  /** How many. */
+  count: number
+}
+
 /** All that is known of a connection that is over. */
 export interface ConnectionReport {
   /** From the hand-off. */
@@ -284,6 +294,8 @@ export interface DataPlaneSnapshot {
   keeperRestarts: number
   /** Sessions of all routes. */
   liveSessions: number
+  /** TLS legs of connections that are open now, as far as there are any. */
+  tlsConnections: Array<TlsConnectionCount>
   /** Per route, by id. */
   routes: Array<RouteSnapshot>
 }
@@ -294,6 +306,16 @@ export interface DrainReport {
   drained: number
   /** Sessions that were cut. */
   cut: number
+}
+
+/** Durations by bucket. */
+export interface DurationHistogram {
+  /** Inclusive upper bounds, ascending. */
+  boundsSeconds: Array<number>
+  /** Of each bucket alone; one more than there are bounds. */
+  counts: Array<number>
+  /** All durations together. */
+  sumSeconds: number
 }
 
 /** What comes along with a descriptor. */
@@ -549,6 +571,28 @@ export interface RoleOptions {
   probeDatabase: string
 }
 
+/** What was counted on one route since the start, besides what the snapshot has had names for. */
+export interface RouteMetrics {
+  /** Connections that came as far as ReadyForQuery and have not ended. */
+  sessions: number
+  /** Connections that are over, by the reason of their report. */
+  closed: Array<WordCount>
+  /** ClientHellos: `host`, `default`, `none`, `refused`. */
+  serverNames: Array<WordCount>
+  /** CancelRequests that are over. */
+  cancels: Array<CancelCount>
+  /** Handshakes with clients. */
+  clientTls: TlsMetrics
+  /** Handshakes with servers. */
+  backendTls: TlsMetrics
+  /** How long connecting to a server took. */
+  connects: DurationHistogram
+  /** Attempts to connect to a server that failed, by reason. */
+  connectFailures: Array<WordCount>
+  /** How long connections lasted that came as far as ReadyForQuery. */
+  sessionDurations: DurationHistogram
+}
+
 /** One `[[proxy]]`. */
 export interface RouteOptions {
   /** Chosen by the caller. */
@@ -603,6 +647,40 @@ export interface RouteSnapshot {
   probesFailed: number
   /** Logins refused because channel binding cannot work across the two legs. */
   channelBindingConflicts: number
+  /** What else was counted. */
+  metrics: RouteMetrics
+}
+
+/** Open legs that agreed on the same. */
+export interface TlsConnectionCount {
+  /** Which leg. */
+  side: 'client' | 'backend'
+  /** IANA name, or `other`. */
+  cipher: string
+  /** Key exchange group, `none` or `other`. */
+  group: string
+  /** How many. */
+  count: number
+}
+
+/** Finished handshakes of one kind. */
+export interface TlsHandshakeCount {
+  /** `TLSv1.2` or `TLSv1.3`. */
+  version: string
+  /** Whether an earlier session was resumed. */
+  resumed: boolean
+  /** How many. */
+  count: number
+}
+
+/** Handshakes of one leg. */
+export interface TlsMetrics {
+  /** Finished ones. */
+  handshakes: Array<TlsHandshakeCount>
+  /** Failed ones, by reason. */
+  failures: Array<WordCount>
+  /** How long the finished ones took. */
+  durations: DurationHistogram
 }
 
 /** What a handshake agreed on. */
@@ -631,4 +709,12 @@ export interface WarmOptions {
   connections: number
   /** An older one is not used. */
   maxAgeMillis: number
+}
+
+/** How often a word of a closed set applied. */
+export interface WordCount {
+  /** `snake_case`. */
+  word: string
+  /** How often. */
+  count: number
 }

@@ -15,6 +15,7 @@ use crate::events::{DataPlaneEvent, number};
 use crate::fd::with_borrowed;
 use crate::inspect::{Inspection, inspect_routes};
 use crate::loader::{self, Loader};
+use crate::metrics::{RouteMetrics, TlsConnectionCount};
 use crate::options::{DataPlaneOptions, RouteOptions, routes};
 use crate::process::RELEASE_MEMORY;
 use crate::questions::Answer;
@@ -52,6 +53,8 @@ pub struct DataPlaneSnapshot {
     pub keeper_restarts: f64,
     /// Sessions of all routes.
     pub live_sessions: u32,
+    /// TLS legs of connections that are open now, as far as there are any.
+    pub tls_connections: Vec<TlsConnectionCount>,
     /// Per route, by id.
     pub routes: Vec<RouteSnapshot>,
 }
@@ -79,6 +82,8 @@ pub struct RouteSnapshot {
     pub probes_failed: f64,
     /// Logins refused because channel binding cannot work across the two legs.
     pub channel_binding_conflicts: f64,
+    /// What else was counted.
+    pub metrics: RouteMetrics,
 }
 
 /// How a drain ended.
@@ -196,6 +201,11 @@ impl DataPlane {
             supervisor_restarts: number(snapshot.supervisor_restarts),
             keeper_restarts: number(snapshot.keeper_restarts),
             live_sessions: snapshot.live_sessions,
+            tls_connections: snapshot
+                .tls_connections
+                .into_iter()
+                .map(TlsConnectionCount::from)
+                .collect(),
             routes: snapshot
                 .routes
                 .into_iter()
@@ -210,6 +220,7 @@ impl DataPlane {
                     probes_ok: number(route.probes_ok),
                     probes_failed: number(route.probes_failed),
                     channel_binding_conflicts: number(route.channel_binding_conflicts),
+                    metrics: RouteMetrics::from(route.metrics),
                 })
                 .collect(),
         })

@@ -18,6 +18,7 @@ mod events;
 mod fd;
 mod inspect;
 mod loader;
+mod metrics;
 mod options;
 mod process;
 mod questions;

@@ -76,7 +76,10 @@ pub(crate) async fn targets_in_order(
     backend: &Backend,
     address: &BackendAddress,
 ) -> Result<Vec<Target>, Ending> {
-    let mut targets = targets_of(address).await?;
+    let mut targets = targets_of(address).await.inspect_err(|ending| {
+        let meters = &backend.counters.meters;
+        meters.add_connect_failure(ending.connect_failure());
+    })?;
     put_in_order(backend.load_balance_hosts, &mut targets);
     Ok(targets)
 }

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgtls_tls::client_config::ClientTls;
 use pgtls_tls::endpoint::dial;
@@ -22,6 +22,7 @@ use crate::connection::ending::Ending;
 use crate::connection::peer::{BackendPeer, Peer, PlainStream, Scratch};
 use crate::connection::proxy_header::{ClientEnds, encode_proxy_header};
 use crate::connection::socket::Socket;
+use crate::metrics::ConnectFailure;
 use crate::options::{BackendAddress, Sslmode, Sslnegotiation};
 use crate::report::{CloseReason, FaultSide, TlsSide};
 
@@ -87,8 +88,12 @@ pub(crate) async fn targets_of(address: &BackendAddress) -> Result<Vec<Target>, 
     }
     match timeout(LOOKUP_TIMEOUT, look_up(host, port)).await {
         Ok(Ok(addresses)) => Ok(addresses.into_iter().map(tcp).collect()),
-        Ok(Err(error)) => Err(unreachable(format!("name look-up failed: {error}"))),
-        Err(_elapsed) => Err(unreachable("name look-up timed out")),
+        Ok(Err(error)) => Err(unreachable(format!("name look-up failed: {error}"))
+            .without_connection(ConnectFailure::LookupFailed)),
+        Err(_elapsed) => {
+            Err(unreachable("name look-up timed out")
+                .without_connection(ConnectFailure::LookupTimeout))
+        }
     }
 }
 
@@ -109,17 +114,37 @@ pub(crate) async fn connect_in_time(
     scratch: &RefCell<Scratch>,
 ) -> Result<Link, Ending> {
     let is_in_tls = Cell::new(false);
+    let since = Instant::now();
     let connecting = connect_target(backend, target, ends, scratch, &is_in_tls);
-    match timeout(backend.connect_timeout, connecting).await {
+    let result = match timeout(backend.connect_timeout, connecting).await {
         Ok(result) => result,
         Err(_elapsed) => {
             let millis = backend.connect_timeout.as_millis();
-            let ending = unreachable(format!("{target}: connect_timeout of {millis} ms passed"));
+            let ending = unreachable(format!("{target}: connect_timeout of {millis} ms passed"))
+                .without_connection(ConnectFailure::Timeout);
             Err(if is_in_tls.get() {
                 ending.failing(TlsFailureReason::Timeout)
             } else {
                 ending
             })
+        }
+    };
+    count(backend, &result, since.elapsed());
+    result
+}
+
+/// Failures of handshakes are counted by [`handshake`], but for those that never were any, and those that were given up.
+fn count(backend: &Backend, result: &Result<Link, Ending>, took: Duration) {
+    let meters = &backend.counters.meters;
+    match result {
+        Ok(_) => meters.add_connect(took),
+        Err(ending) => {
+            meters.add_connect_failure(ending.connect_failure());
+            if let Some(reason @ (TlsFailureReason::TlsRefused | TlsFailureReason::Timeout)) =
+                ending.tls_failure
+            {
+                meters.backend_tls.fail(reason);
+            }
         }
     }
 }
@@ -140,12 +165,14 @@ async fn connect_target(
     let result = match backend.sslnegotiation {
         Sslnegotiation::Direct => {
             is_in_tls.set(true);
-            handshake(tls, host, socket, target, scratch, true).await
+            let shaking = shake_hands(tls, host, socket, target, scratch, true);
+            handshake(backend, shaking).await
         }
         Sslnegotiation::Postgres => match request_tls(socket, scratch).await? {
             Answer::Willing(socket) => {
                 is_in_tls.set(true);
-                handshake(tls, host, socket, target, scratch, false).await
+                let shaking = shake_hands(tls, host, socket, target, scratch, false);
+                handshake(backend, shaking).await
             }
             Answer::Unwilling(socket) if backend.sslmode == Sslmode::Prefer => {
                 return Ok(plain(socket, target));
@@ -193,9 +220,9 @@ async fn open(
         }
         Ok(socket)
     };
-    opened
-        .await
-        .map_err(|error: io::Error| unreachable(error.to_string()))
+    opened.await.map_err(|error: io::Error| {
+        unreachable(error.to_string()).without_connection(ConnectFailure::of_connect(&error))
+    })
 }
 
 fn plain(socket: Socket, target: &Target) -> Link {
@@ -242,7 +269,30 @@ async fn request_tls(socket: Socket, scratch: &RefCell<Scratch>) -> Result<Answe
     }
 }
 
+/// Counts a handshake.
 async fn handshake(
+    backend: &Backend,
+    shaking: impl Future<Output = Result<Link, Ending>>,
+) -> Result<Link, Ending> {
+    let since = Instant::now();
+    let result = shaking.await;
+    let meters = &backend.counters.meters.backend_tls;
+    match &result {
+        Ok(link) => {
+            if let Some(tls) = &link.tls {
+                meters.finish(tls, since.elapsed());
+            }
+        }
+        Err(ending) => {
+            if let Some(reason) = ending.tls_failure {
+                meters.fail(reason);
+            }
+        }
+    }
+    result
+}
+
+async fn shake_hands(
     tls: &ClientTls,
     host: &str,
     socket: Socket,

@@ -4,6 +4,7 @@ use pgtls_tls::failure::{AlertDirection as FailureAlert, TlsFailure, TlsFailureR
 use pgtls_tls::session::SessionError;
 use pgtls_wire::{ErrorResponse, SqlState};
 
+use crate::metrics::ConnectFailure;
 use crate::report::{AlertDirection, AlertReport, CloseReason, FaultSide, TlsSide};
 
 /// The end of a connection before or during its session.
@@ -16,6 +17,8 @@ pub(crate) struct Ending {
     pub(crate) alert: Option<Box<AlertReport>>,
     /// Why TLS failed, where it did.
     pub(crate) tls_failure: Option<TlsFailureReason>,
+    /// Why no connection to the backend came about, where its reason does not say so.
+    pub(crate) connect_failure: Option<ConnectFailure>,
     /// The backend that could not be reached.
     pub(crate) backend_addr: Option<String>,
     /// For the client; names nothing internal.
@@ -53,6 +56,7 @@ impl Ending {
             message: None,
             alert: None,
             tls_failure: None,
+            connect_failure: None,
             backend_addr: None,
             notice: None,
         }
@@ -154,6 +158,24 @@ impl Ending {
             tls_failure: Some(failure.reason),
             ..Self::by(fault, reason, message)
         }
+    }
+
+    /// Adds why no connection came about.
+    pub(crate) fn without_connection(mut self, why: ConnectFailure) -> Self {
+        self.connect_failure = Some(why);
+        self
+    }
+
+    /// Why no connection came about, in one word.
+    pub(crate) fn connect_failure(&self) -> ConnectFailure {
+        let of_reason = if self.reason == CloseReason::BackendTlsHandshakeFailed {
+            ConnectFailure::Tls
+        } else if self.reason == CloseReason::BackendProtocolViolation {
+            ConnectFailure::ProtocolViolation
+        } else {
+            ConnectFailure::SocketError
+        };
+        self.connect_failure.unwrap_or(of_reason)
     }
 
     /// Adds why TLS failed.

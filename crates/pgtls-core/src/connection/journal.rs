@@ -4,17 +4,20 @@ use std::mem;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::summary::TlsSummary;
 
 use crate::admission::{Permit, ip_of};
 use crate::connection::connect::Target;
 use crate::connection::ending::Ending;
+use crate::connection::handshake::{Client, FailedClient};
 use crate::connection::packed_report::PackedReport;
 use crate::connection::proxy_header::ClientEnds;
 use crate::data_plane::{ClientEncryption, Event, Shared};
 use crate::messages::{Adopted, OverLimit};
+use crate::metrics::ServerNameMatch;
 use crate::report::{CloseReason, ConnectionReport, FaultSide, Phase, TlsReport, TlsSide};
 use crate::routes::Route;
 use crate::runtime::reports;
@@ -163,11 +166,41 @@ impl Journal {
     }
 
     /// The session begins, and may stay idle for long: its report takes little memory from here on, until it is noted in again.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn begin_session(&mut self) {
+        self.route().counters.meters.begin_session();
+        self.note(|report| report.phase = Phase::Relay);
+        self.rest();
+    }
+
+    fn rest(&mut self) {
         if let Report::Open(report) = &self.report
             && let Some(packed) = PackedReport::pack(report)
         {
             self.report = Report::Packed(packed);
+        }
+    }
+
+    /// Notes how the client was greeted. What a handshake failed of is noted with the ending.
+    pub(crate) fn note_greeting(
+        &mut self,
+        greeted: &Result<Client, Box<FailedClient>>,
+        took: Duration,
+    ) {
+        let meters = &self.route().counters.meters;
+        if let Some(found) = server_name_match(greeted) {
+            meters.add_server_name(found);
+        }
+        if let Ok(Client { tls: Some(tls), .. }) = greeted {
+            meters.client_tls.finish(tls, took);
+        }
+        match greeted {
+            Ok(client) => {
+                self.note(|report| report.sni.clone_from(&client.sni));
+                if let Some(tls) = &client.tls {
+                    self.note_tls(TlsSide::Client, tls);
+                }
+            }
+            Err(failed) => self.note(|report| report.sni.clone_from(&failed.sni)),
         }
     }
 
@@ -184,9 +217,20 @@ impl Journal {
                     tls: tls.clone(),
                 });
             }
+            shared.tls_connections.open(side, &tls);
             match side {
                 TlsSide::Client => report.client_tls = Some(tls),
                 TlsSide::Backend => report.backend_tls = Some(tls),
+            }
+        });
+    }
+
+    /// The backend's TLS was given up for a connection without.
+    pub(crate) fn forget_backend_tls(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.note(|report| {
+            if let Some(tls) = report.backend_tls.take() {
+                shared.tls_connections.close(TlsSide::Backend, &tls);
             }
         });
     }
@@ -210,6 +254,12 @@ impl Journal {
         if ending.reason == CloseReason::ChannelBindingConflict {
             self.route().counters.add_channel_binding_conflict();
         }
+        if let Some(reason) = ending.tls_failure
+            && let Report::Open(report) = &self.report
+            && report.phase == Phase::ClientHandshake
+        {
+            self.route().counters.meters.client_tls.fail(reason);
+        }
         self.note(|report| {
             report.reason = ending.reason;
             report.fault_side = ending.fault;
@@ -227,6 +277,21 @@ impl Journal {
     pub(crate) fn note_panic(&mut self, message: String) {
         self.note_ending(Ending::by(FaultSide::Proxy, CloseReason::Panic, message));
     }
+
+    /// The connection is over.
+    fn count(&self, report: &ConnectionReport) {
+        let meters = &self.route().counters.meters;
+        meters.end_connection(report, self.since.elapsed());
+        let legs = [
+            (TlsSide::Client, &report.client_tls),
+            (TlsSide::Backend, &report.backend_tls),
+        ];
+        for (side, tls) in legs {
+            if let Some(tls) = tls {
+                self.shared.tls_connections.close(side, tls);
+            }
+        }
+    }
 }
 
 impl Drop for Journal {
@@ -239,7 +304,27 @@ impl Drop for Journal {
             report.duration_millis = u64::try_from(duration).unwrap_or(u64::MAX);
         });
         if let Report::Open(report) = mem::replace(&mut self.report, Report::Sent) {
+            self.count(&report);
             reports::send(*report, &self.shared.events);
         }
+    }
+}
+
+/// What the ClientHello's server name led to; none where there was no ClientHello, or it was answered with a failure of another kind.
+fn server_name_match(greeted: &Result<Client, Box<FailedClient>>) -> Option<ServerNameMatch> {
+    match greeted {
+        Ok(client) => {
+            let shown = client.shown.as_ref()?;
+            Some(match (&client.sni, shown.host) {
+                (_, Some(_)) => ServerNameMatch::Host,
+                (Some(_), None) => ServerNameMatch::Default,
+                (None, None) => ServerNameMatch::None,
+            })
+        }
+        Err(failed) => matches!(
+            failed.ending.tls_failure,
+            Some(TlsFailureReason::ServerNameMissing | TlsFailureReason::ServerNameUnknown)
+        )
+        .then_some(ServerNameMatch::Refused),
     }
 }

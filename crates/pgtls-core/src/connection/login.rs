@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::stream::TrySend;
@@ -175,6 +175,7 @@ async fn greet(
         let slots = context.shared.admission.handshakes();
         slot = slots.acquire(route_id, address).await;
     }
+    let since = Instant::now();
     let result = {
         let tls = tls.as_ref().or(journal.route().listener_tls.as_ref());
         let mut handshake = pin!(accept_client(greeting, tls, context.scratch));
@@ -186,15 +187,7 @@ async fn greet(
             }
         }
     };
-    match &result {
-        Ok(client) => {
-            journal.note(|report| report.sni.clone_from(&client.sni));
-            if let Some(tls) = &client.tls {
-                journal.note_tls(TlsSide::Client, tls);
-            }
-        }
-        Err(failed) => journal.note(|report| report.sni.clone_from(&failed.sni)),
-    }
+    journal.note_greeting(&result, since.elapsed());
     result
 }
 
@@ -328,7 +321,7 @@ async fn authenticate(
         Asked::Fresh(link) => (link, false),
     };
     if link.tls.is_none() {
-        journal.note(|report| report.backend_tls = None);
+        journal.forget_backend_tls();
     }
     let route = Arc::clone(journal.route());
     let conflict = has_channel_binding_conflict(client, &link);

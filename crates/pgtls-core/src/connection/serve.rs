@@ -140,8 +140,7 @@ async fn run_phases(arrival: Box<Arrival>, context: Context<'_>, journal: &mut J
     let Some(mut session) = Box::pin(log_in(arrival, context, journal)).await else {
         return;
     };
-    journal.note(|report| report.phase = Phase::Relay);
-    journal.rest();
+    journal.begin_session();
     let end = run_session(&mut session, &context, journal).await;
     Box::pin(end_session(end, &session, context, journal)).await;
 }

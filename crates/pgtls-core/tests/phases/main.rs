@@ -22,6 +22,7 @@ mod hostile;
 mod hosts;
 mod leaks;
 mod lookups;
+mod metrics;
 mod proxy_header;
 mod relay;
 mod reload;
