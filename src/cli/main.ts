@@ -139,8 +139,9 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
   let onTakeover = () => {};
   host.onSignal('SIGHUP', () => onHangup());
   host.onSignal('SIGUSR2', () => onTakeover());
-  const { proxy, logger, manager } = await startRun(command, host, modules);
-  log = logger;
+  const { proxy, logger, manager } = await startRun(command, host, modules, (made) => {
+    log = made;
+  });
   // A failure is in the log by then.
   onHangup = () => void proxy.reload().catch(() => {});
   let onTaken: (successorPid: number) => void = () => {};
@@ -168,6 +169,7 @@ async function startRun(
   command: CommandOf<'run'>,
   host: CliHost,
   modules: CliModules,
+  onLogger: (logger: Logger) => void,
 ): Promise<{ proxy: RunningProxy; logger: Logger; manager: ServiceManager }> {
   const { configPath } = command;
   const predecessor = predecessorOf(host.environment);
@@ -175,6 +177,7 @@ async function startRun(
     const loaded = await load(configPath, 'warning', host, modules);
     const config = withLogOptions(loaded.config, command);
     const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
+    onLogger(logger);
     const started = { version: packageVersion(), pid: host.pid, config: resolve(configPath) };
     logger.info({ event: 'start', ...started }, 'pgtls starts');
     for (const warning of loaded.warnings) {

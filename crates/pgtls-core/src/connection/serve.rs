@@ -20,7 +20,7 @@ use crate::connection::session::{Session, SessionEnd, run_session};
 use crate::connection::signals::Cuts;
 use crate::data_plane::Shared;
 use crate::messages::Placed;
-use crate::report::{CloseReason, Phase};
+use crate::report::CloseReason;
 use crate::responder::ResponderHandle;
 
 /// What a connection needs of its worker.
