@@ -239,6 +239,10 @@ class BoundListener implements Listener {
     const addresses = socketAddresses(socket, address);
     const ids = { connectionId: nextConnectionId(), routeId };
     const isUnix = address.kind === 'unix';
+    if (!isUnix && addresses.peerHost === undefined) {
+      this.#leave(socket, ids, addresses);
+      return;
+    }
     const denial = socketDenial(this.#options, { isUnix, host: addresses.peerHost });
     if (denial !== null) {
       this.#deny(socket, ids, addresses, denial);
@@ -277,6 +281,20 @@ class BoundListener implements Listener {
       this.#options.observer.accepted(info);
     }
     return denial;
+  }
+
+  /** Its peer has reset it before we could look: a TCP check, and nobody to judge. */
+  #leave(
+    socket: Socket,
+    ids: { connectionId: number; routeId: number },
+    { peer, localAddress }: SocketAddresses,
+  ): void {
+    socket.on('error', () => {}).destroy();
+    const { observer } = this.#options;
+    const info = { ...ids, peer, localAddress };
+    const outcome = { type: 'closed', reason: 'tcp_probe' } as const;
+    observer.accepted(info);
+    observer.finished(info, { outcome, receivedBytes: 0, durationMillis: 0 });
   }
 
   /** Closed before a byte was read. */

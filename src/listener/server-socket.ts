@@ -59,6 +59,7 @@ export class ServerSocket {
   async listen(): Promise<void> {
     const { address, inherited, backlog, ipv6Only } = this.#options;
     if (inherited !== null) {
+      this.applyPermissions(address);
       await this.#listenOn(inherited.fd);
     } else if (address.kind === 'unix') {
       await this.#listenOnPath(address.path);
@@ -95,7 +96,10 @@ export class ServerSocket {
     this.#file = null;
   }
 
-  /** Removes the path, if it is ours still; before the server closes, so that nobody connects to what is going away. */
+  /**
+   * Removes the path, if it is ours still; before the server closes, so that nobody connects to what is going away. One that
+   * cannot be removed (its directory is not writable any more) is left: the next start replaces a stale socket.
+   */
   removePath(): void {
     const { address } = this.#options;
     if (address.kind !== 'unix' || this.#file === null) {
@@ -105,7 +109,7 @@ export class ServerSocket {
     this.#file = null;
     const found = fileAt(address.path);
     if (found?.dev === dev && found.ino === ino) {
-      unlinkSync(address.path);
+      removeQuietly(address.path);
     }
   }
 
@@ -122,9 +126,13 @@ export class ServerSocket {
     await this.#listenOn(fd);
   }
 
-  /** Sets mode and group of a unix socket; before it listens, so that nobody gets in by the wrong ones. */
+  /**
+   * Sets mode and group of a unix socket; before it listens, so that nobody gets in by the wrong ones. Those of a service
+   * manager's socket are its own.
+   */
   applyPermissions(address: BindAddress): void {
-    if (address.kind === 'unix') {
+    const { inherited } = this.#options;
+    if (address.kind === 'unix' && inherited?.ownsPath !== false) {
       applyPermissions(address.path, address.mode, address.group);
     }
   }
@@ -167,6 +175,15 @@ export class ServerSocket {
       });
       listen();
     });
+  }
+}
+
+/** The end of a listener is not to fail for its path. */
+export function removeQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Gone already, or to be replaced by whoever binds it next.
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
-import type { AddressInfo, Server as NetServer } from 'node:net';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 
 /** What an endpoint says. */
 export interface AdminAnswer {
@@ -61,6 +61,7 @@ const PLAIN_TEXT = 'text/plain; charset=utf-8';
 export class AdminServer {
   readonly #options: AdminServerOptions;
   readonly #server: Server | HttpsServer;
+  readonly #sockets = new Set<Socket>();
   #tokenDigest: Buffer | null = null;
 
   constructor(options: AdminServerOptions) {
@@ -78,6 +79,10 @@ export class AdminServer {
       identity === null
         ? createHttpServer(limits, listener)
         : createHttpsServer({ ...limits, ...identity, handshakeTimeout: REQUEST_MILLIS }, listener);
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.setTimeout(SILENCE_MILLIS);
     this.#useToken(options.secrets.token);
@@ -121,7 +126,10 @@ export class AdminServer {
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
+      // Also those that are still in their TLS handshake, which the server itself does not know.
+      for (const socket of this.#sockets) {
+        socket.destroy();
+      }
     });
   }
 

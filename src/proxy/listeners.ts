@@ -3,11 +3,15 @@
  *
  * A change is prepared (new addresses are bound, and what connects to them waits) and then committed or abandoned as a whole.
  */
-import { closeSync, rmSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { PgtlsError } from '../errors.ts';
 import type { Adopt, Receive } from '../listener/handoff.ts';
 import { bindListener, type Listener, type ListenerObserver } from '../listener/listener.ts';
-import type { BindRequest, InheritedSocket } from '../listener/server-socket.ts';
+import {
+  type BindRequest,
+  type InheritedSocket,
+  removeQuietly,
+} from '../listener/server-socket.ts';
 import type { ListenerPlan } from './listener-plan.ts';
 
 /** What the listeners share. */
@@ -69,7 +73,7 @@ export class Listeners {
   readonly #shared: SharedByListeners;
   #active: PlannedListener[] = [];
   /** Removed ones, while connections negotiate there. */
-  readonly #retiring = new Set<Listener>();
+  readonly #retiring = new Map<Listener, Promise<void>>();
   #lastConnectionId = 0;
 
   private constructor(shared: SharedByListeners) {
@@ -95,7 +99,7 @@ export class Listeners {
 
   /** Connections whose socket is still Node's. */
   get negotiatingCount(): number {
-    const all = [...this.#active.map(({ listener }) => listener), ...this.#retiring];
+    const all = [...this.#active.map(({ listener }) => listener), ...this.#retiring.keys()];
     return all.reduce((sum, { negotiatingCount }) => sum + negotiatingCount, 0);
   }
 
@@ -129,7 +133,7 @@ export class Listeners {
     for (const { fd, ownedPath } of inherited.rest()) {
       closeSync(fd);
       if (ownedPath !== null) {
-        rmSync(ownedPath, { force: true });
+        removeQuietly(ownedPath);
       }
     }
   }
@@ -143,12 +147,13 @@ export class Listeners {
 
   /** Stops accepting; resolves when the last connection that negotiates is done with. */
   async stopAccepting(): Promise<void> {
-    await Promise.all(this.#active.map(({ listener }) => listener.stopAccepting()));
+    const active = this.#active.map(({ listener }) => listener.stopAccepting());
+    await Promise.all([...active, ...this.#retiring.values()]);
   }
 
   /** Ends everything, connections that negotiate included; idempotent. */
   async close(): Promise<void> {
-    const all = [...this.#active.map(({ listener }) => listener), ...this.#retiring];
+    const all = [...this.#active.map(({ listener }) => listener), ...this.#retiring.keys()];
     await Promise.all(all.map((listener) => listener.close()));
   }
 
@@ -171,8 +176,10 @@ export class Listeners {
       listener.release();
     }
     for (const { listener } of removed) {
-      this.#retiring.add(listener);
-      void listener.stopAccepting().then(() => this.#retiring.delete(listener));
+      const retired = listener.stopAccepting().then(() => {
+        this.#retiring.delete(listener);
+      });
+      this.#retiring.set(listener, retired);
     }
     return { added: [...bound.values()], removed, doubts };
   }

@@ -356,10 +356,11 @@ class RunningProxy implements Proxy {
     const { listeners, reload, admin } = this.#parts;
     this.#isRetiring = true;
     this.state.enter('draining');
-    await admin?.close();
     reload.stop();
     listeners.leavePaths();
-    await atMost(reload.config.clientLoginTimeoutMillis, listeners.stopAccepting());
+    const stopped = listeners.stopAccepting();
+    await admin?.close();
+    await atMost(reload.config.clientLoginTimeoutMillis, stopped);
     await this.#shutdown.drain();
   }
 

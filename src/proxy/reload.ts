@@ -168,6 +168,7 @@ export class ConfigReload {
       await this.#apply(trigger, load);
       this.#toldFailure = null;
       told.reloaded('config', null);
+      told.reloaded('certificates', null);
     } catch (error) {
       if (!this.#isStopped) {
         told.reloaded('config', error);

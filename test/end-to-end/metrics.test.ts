@@ -187,7 +187,10 @@ test('a client too many is rejected, and the limit is there to compare with', as
   const after = await closed(route, 1);
   const rejected = { route, reason: 'too_many_connections' };
   expect(after.sum('pgtls_client_connections_rejected_total', rejected)).toBe(1);
-  expect(after.sum('pgtls_client_connections_limit')).toBe(10_000);
+  // Less than max_client_conn where few files may be open.
+  const limit = after.sum('pgtls_client_connections_limit');
+  expect(limit).toBeGreaterThan(0);
+  expect(limit).toBeLessThanOrEqual(10_000);
 });
 
 test('a backend that is down is a connect failure with its reason', async () => {

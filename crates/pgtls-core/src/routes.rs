@@ -73,8 +73,13 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Loads what the route needs; counters and resumable sessions of the route it replaces go on.
-    fn build(options: &RouteOptions, previous: Option<&Self>) -> Result<Self, RouteError> {
+    /// Loads what the route needs; counters and resumable sessions of the route that had its id go on, and `backends`, which are in
+    /// use. Those of a route that was taken away are not: the keeper has given them up for good.
+    fn build(
+        options: &RouteOptions,
+        previous: Option<&Self>,
+        backends: Option<&Backends>,
+    ) -> Result<Self, RouteError> {
         let fail = |source| RouteError {
             route: options.name.clone(),
             source,
@@ -88,8 +93,7 @@ impl Route {
             .map(|tls| resume_server_config(tls, &resumption))
             .transpose()
             .map_err(|error| fail(error.into()))?;
-        let replaced = previous.map(|old| &old.backends);
-        let backends = Backends::build(options, &counters, replaced).map_err(fail)?;
+        let backends = Backends::build(options, &counters, backends).map_err(fail)?;
         Ok(Self {
             id: options.route_id,
             max_client_conn_per_ip: options.max_client_conn_per_ip,
@@ -161,7 +165,9 @@ impl RouteTable {
         let mut fresh = HashMap::with_capacity(options.len());
         for route in options {
             let previous = self.find(route.route_id);
-            let built = Route::build(route, previous.as_deref())?;
+            let current = self.current(route.route_id);
+            let in_use = current.as_deref().map(|route| &route.backends);
+            let built = Route::build(route, previous.as_deref(), in_use)?;
             fresh.insert(route.route_id, Arc::new(built));
         }
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
@@ -172,6 +178,11 @@ impl RouteTable {
     pub(crate) fn find(&self, route_id: u32) -> Option<Arc<Route>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         routes.find(route_id).map(Arc::clone)
+    }
+
+    fn current(&self, route_id: u32) -> Option<Arc<Route>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.current.get(&route_id).map(Arc::clone)
     }
 
     /// The backends of all routes.

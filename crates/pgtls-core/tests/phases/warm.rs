@@ -244,6 +244,22 @@ async fn a_reload_a_drain_and_the_end_close_what_was_made_ahead() {
 }
 
 #[tokio::test]
+async fn a_route_that_was_taken_away_is_warm_again_once_it_is_back() {
+    let pki = Pki::new();
+    let backend = pki.tls_backend().listen().await;
+    let options = warming(2, pki.tls_options(&[&backend]));
+    let stage = Stage::start(&options).await;
+    filled(&stage, 2).await;
+    stage.plane.reload(&[]).unwrap();
+    backend
+        .wait_until(|all| all.len() >= 2 && !all.iter().any(is_open))
+        .await;
+    stage.plane.reload(&options.routes).unwrap();
+    filled(&stage, 2).await;
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_warm_connection_serves_only_the_address_that_a_new_one_would_have_gone_to() {
     let pki = Pki::new();
     let states = [ServerRole::standby(), ServerRole::primary()];
