@@ -71,7 +71,8 @@ impl Tampering {
 }
 
 /// Every byte with its record's type, without what receivers are to pass over: ChangeCipherSpec in TLS 1.3, and warnings. So cut
-/// into records differently, the same flight is the same.
+/// into records differently, the same flight is the same. In TLS 1.3 it is also the same with another outer type: rustls does not look
+/// at that of a protected record, whose true type and content are authenticated (and it refuses a first flight of another type).
 fn essence(mut wire: &[u8], is_1_3: bool) -> Vec<(u8, u8)> {
     let mut essence = Vec::new();
     while let [kind, _, _, high, low, rest @ ..] = wire {
@@ -79,9 +80,10 @@ fn essence(mut wire: &[u8], is_1_3: bool) -> Vec<(u8, u8)> {
         let Some((body, behind)) = rest.split_at_checked(length) else {
             break;
         };
-        let is_warning = *kind == 21 && body.first() == Some(&1);
+        let is_warning = matches!((*kind, body), (21, [1, _]));
         if !(is_warning || is_1_3 && *kind == 20) {
-            essence.extend(body.iter().map(|byte| (*kind, *byte)));
+            let kind = if is_1_3 { 23 } else { *kind };
+            essence.extend(body.iter().map(|byte| (kind, *byte)));
         }
         wire = behind;
     }
