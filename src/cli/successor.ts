@@ -2,8 +2,9 @@
  * Starts the successor of a takeover, and what predecessor and successor tell each other: the sockets by an environment variable, one
  * line when it is ready or has failed by a pipe.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import type { Readable } from 'node:stream';
 import type { Environment } from '../config/environment.ts';
 import type { InheritedSocket } from '../listener/server-socket.ts';
@@ -40,12 +41,16 @@ export interface ProgramStart {
   readonly environment: Environment;
 }
 
+type ChildProcessModule = typeof import('node:child_process');
+
 /** Starts the same program with `sockets`, whose descriptors stay the caller's. */
 export function launchSuccessor(start: ProgramStart, sockets: readonly PassedSocket[]): Successor {
   const passing: Passing = {
     sockets: sockets.map((socket, index) => ({ ...socket, fd: REPORT_FD + 1 + index })),
   };
   const kept = Object.entries(start.environment).filter(([name]) => !OWN_VARIABLES.includes(name));
+  // Loaded when it is needed: most processes never have a successor, and it takes long to load.
+  const { spawn } = createRequire(import.meta.url)('node:child_process') as ChildProcessModule;
   const child = spawn(start.program, start.arguments, {
     stdio: ['inherit', 'inherit', 'inherit', 'pipe', ...sockets.map(({ fd }) => fd)],
     env: { ...Object.fromEntries(kept), [VARIABLE]: JSON.stringify(passing) },
