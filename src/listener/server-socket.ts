@@ -107,10 +107,12 @@ export class ServerSocket {
     }
     const { dev, ino } = this.#file;
     this.#file = null;
-    const found = fileAt(address.path);
-    if (found?.dev === dev && found.ino === ino) {
-      removeQuietly(address.path);
-    }
+    quietly(() => {
+      const found = fileAt(address.path);
+      if (found?.dev === dev && found.ino === ino) {
+        unlinkSync(address.path);
+      }
+    });
   }
 
   async #listenOnPath(path: string): Promise<void> {
@@ -178,10 +180,15 @@ export class ServerSocket {
   }
 }
 
-/** The end of a listener is not to fail for its path. */
+/** Removes the path of a socket that nobody listens on, if that can be. */
 export function removeQuietly(path: string): void {
+  quietly(() => unlinkSync(path));
+}
+
+/** The end of a listener is not to fail for its path. */
+function quietly(remove: () => void): void {
   try {
-    unlinkSync(path);
+    remove();
   } catch {
     // Gone already, or to be replaced by whoever binds it next.
   }

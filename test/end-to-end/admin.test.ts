@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -161,6 +161,19 @@ test('beyond loopback, over TLS, numbers are for those with the token, which can
   );
   expect(await statusOf('/metrics', 'another-token-that-is-long')).toBe(200);
   expect(proxy.output).not.toContain('another-token');
+});
+
+test('a connection that never shakes hands does not hold up the end', async () => {
+  const lines = `ssl_cert_file = "${tls.server.certFile}"\nssl_key_file = "${tls.server.keyFile}"`;
+  const proxy = await proxyForTest(tls.config([{ backend: plainBackend(1) }]) + admin(lines));
+  const silent = connect(await adminPort(proxy), '127.0.0.1').on('error', () => undefined);
+  await once(silent, 'connect');
+  const ended = once(silent, 'close');
+  const begun = performance.now();
+  proxy.signal('SIGTERM');
+  await ended;
+  // Less than the 5 s that it may take for its handshake.
+  expect(performance.now() - begun).toBeLessThan(4_000);
 });
 
 test('a token that others may read is refused at its key', async () => {

@@ -1,12 +1,21 @@
 /** Listeners over real sockets, with a data plane that only records. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PgtlsError } from '../../src/errors.ts';
 import { createAccessList } from '../../src/listener/access.ts';
+import { createTrustedProxies } from '../../src/listener/gate.ts';
 import type { Receive } from '../../src/listener/handoff.ts';
 import type { Listener, ListenerOptions } from '../../src/listener/listener.ts';
 import {
@@ -198,6 +207,38 @@ describe('a connection that had sent something by its accept', () => {
     expect((await recorder.end(0)).outcome).toMatchObject({ reason: 'tcp_probe' });
     await client.closed;
     expect(listener.negotiatingCount).toBe(0);
+  });
+});
+
+describe('a connection that was reset before its accept', () => {
+  it('is a probe, and no client that was denied or a proxy that is not trusted', async () => {
+    const access = createAccessList(['127.0.0.1/32'], []);
+    const proxies = createTrustedProxies(['127.0.0.1/32']);
+    const [lists, proxied] = [await start({ access }), await start({ access, proxies })];
+    for (const { listener, recorder } of [lists, proxied]) {
+      for (let count = 0; count < 20; count += 1) {
+        const { socket } = open(listener);
+        socket.once('connect', () => socket.resetAndDestroy());
+      }
+      await recorder.end(19);
+      const reasons = new Set(
+        recorder.ends.map(({ outcome }) => 'reason' in outcome && outcome.reason),
+      );
+      expect([...reasons]).toEqual(['tcp_probe']);
+      expect(recorder.accepted).toHaveLength(20);
+    }
+  });
+});
+
+describe('a unix socket whose path cannot be looked at any more', () => {
+  it('does not keep its listener from closing', async () => {
+    const inner = join(directory, 'inner');
+    mkdirSync(inner);
+    const path = join(inner, 'socket');
+    const { listener } = await start({ address: unixAddress(path) });
+    renameSync(inner, join(directory, 'moved'));
+    symlinkSync(inner, inner);
+    await listener.close();
   });
 });
 

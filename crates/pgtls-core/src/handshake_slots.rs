@@ -52,11 +52,11 @@ impl HandshakeSlots {
         Arc::new(Self { state })
     }
 
-    /// Waits for a slot. Cancel-safe: who is dropped while it waits is passed over.
+    /// Waits for a slot; `address` is asked for only then. Cancel-safe: who is dropped while it waits is passed over.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         route_id: u32,
-        address: Option<IpAddr>,
+        address: impl FnOnce() -> Option<IpAddr>,
     ) -> Option<HandshakeSlot> {
         let waiting = {
             let mut state = self.lock();
@@ -66,7 +66,7 @@ impl HandshakeSlots {
             }
             let (waiter, waiting) = oneshot::channel();
             let route = state.routes.queue(route_id);
-            route.queue(address).push_back(waiter);
+            route.queue(address()).push_back(waiter);
             waiting
         };
         // The queue lives as long as `self`.
@@ -164,7 +164,8 @@ mod tests {
 
     fn queue(slots: &Arc<HandshakeSlots>, route_id: u32, address: Option<IpAddr>) -> Waiting {
         let slots = Arc::clone(slots);
-        let mut waiting: Waiting = Box::pin(async move { slots.acquire(route_id, address).await });
+        let mut waiting: Waiting =
+            Box::pin(async move { slots.acquire(route_id, || address).await });
         assert!(poll(&mut waiting).is_none(), "a slot was free");
         waiting
     }
@@ -181,7 +182,7 @@ mod tests {
 
     fn take(slots: &Arc<HandshakeSlots>) -> HandshakeSlot {
         let slots = Arc::clone(slots);
-        let mut waiting: Waiting = Box::pin(async move { slots.acquire(0, None).await });
+        let mut waiting: Waiting = Box::pin(async move { slots.acquire(0, || None).await });
         poll(&mut waiting).expect("a free slot")
     }
 

@@ -9,7 +9,7 @@ use crate::admission::Permit;
 use crate::connection::{Arrival, Journal};
 use crate::data_plane::{ClientEncryption, DrainReport};
 
-/// Connections that wait for the proxy thread. When it is full, `adopt` refuses with `TooManyConnections`.
+/// Connections that wait for the proxy thread to start a worker for them. When it is full, `adopt` refuses with `TooManyConnections`.
 pub(crate) const CONNECTION_QUEUE: usize = 8192;
 
 /// Connections that wait for one worker. When it is full, the next worker is tried, then the connection is closed and reported.
@@ -63,7 +63,7 @@ pub(crate) enum Control {
     Cut,
 }
 
-/// A connection on its way to the proxy thread. Owns the duplicated descriptor.
+/// A connection that was taken over and is not placed yet. Owns the duplicated descriptor.
 pub(crate) struct Adopted {
     pub(crate) fd: OwnedFd,
     pub(crate) connection_id: u64,

@@ -311,3 +311,39 @@ pub struct ConnectionReport {
     /// Whether this was a CancelRequest.
     pub is_cancel: bool,
 }
+
+impl ConnectionReport {
+    /// Of a connection that has come as far as a worker. If nobody writes an ending, it says that the worker was lost.
+    pub(crate) fn opened(
+        connection_id: u64,
+        route_id: u32,
+        client_addr: String,
+        listener_addr: String,
+    ) -> Self {
+        Self {
+            connection_id,
+            route_id,
+            client_addr,
+            listener_addr,
+            backend: None,
+            backend_addr: None,
+            sni: None,
+            user: None,
+            database: None,
+            application_name: None,
+            client_tls: None,
+            backend_tls: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration_millis: 0,
+            reason: CloseReason::WorkerLost,
+            fault_side: Some(FaultSide::Proxy),
+            phase: Phase::ClientHandshake,
+            sqlstate: None,
+            message: None,
+            alert: None,
+            tls_failure: None,
+            is_cancel: false,
+        }
+    }
+}

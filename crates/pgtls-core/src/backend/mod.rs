@@ -95,6 +95,11 @@ impl Backend {
         }))
     }
 
+    /// Whether its connections tell whose they are.
+    pub(crate) fn tells_client(&self) -> bool {
+        self.sends_proxy_header || self.adds_host_to_application_name
+    }
+
     /// Whether plaintext will do where TLS can't be had.
     pub(crate) fn prefers_tls(&self) -> bool {
         self.sslmode == Sslmode::Prefer

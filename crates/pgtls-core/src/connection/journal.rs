@@ -62,31 +62,12 @@ pub(crate) struct Origin {
 impl Journal {
     /// Begins a report. If nobody writes an ending, it says that the worker was lost.
     pub(crate) fn open(adopted: Adopted, shared: &Arc<Shared>) -> (Self, Box<Arrival>) {
-        let report = ConnectionReport {
-            connection_id: adopted.connection_id,
-            route_id: adopted.permit.route().id,
-            client_addr: adopted.peer,
-            listener_addr: adopted.local_address,
-            backend: None,
-            backend_addr: None,
-            sni: None,
-            user: None,
-            database: None,
-            application_name: None,
-            client_tls: None,
-            backend_tls: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            duration_millis: 0,
-            reason: CloseReason::WorkerLost,
-            fault_side: Some(FaultSide::Proxy),
-            phase: Phase::ClientHandshake,
-            sqlstate: None,
-            message: None,
-            alert: None,
-            tls_failure: None,
-            is_cancel: false,
-        };
+        let report = ConnectionReport::opened(
+            adopted.connection_id,
+            adopted.permit.route().id,
+            adopted.peer,
+            adopted.local_address,
+        );
         let journal = Self {
             shared: Arc::clone(shared),
             since: adopted.since,

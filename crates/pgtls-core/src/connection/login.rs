@@ -171,9 +171,10 @@ async fn greet(
             // A failure shows again, with its reason, when the handshake reads.
             let _ = greeting.socket.readable().await;
         }
-        let (route_id, address) = (journal.route().id, journal.client_ip());
         let slots = context.shared.admission.handshakes();
-        slot = slots.acquire(route_id, address).await;
+        slot = slots
+            .acquire(journal.route().id, || journal.client_ip())
+            .await;
     }
     let since = Instant::now();
     let result = {
@@ -201,7 +202,6 @@ async fn answer(
 ) -> Result<Answered, Ending> {
     journal.note(|report| report.phase = Phase::Route);
     let request = unless(signals, read_request(&client.peer, context.scratch)).await?;
-    let ends = journal.ends();
     let mut startup = match request {
         Request::Cancel {
             process_id,
@@ -215,6 +215,7 @@ async fn answer(
             let route = journal.route();
             let key = CancelKey::new(route, process_id, &secret_key);
             let host = client.shown.as_ref().and_then(|shown| shown.host);
+            let ends = journal.ends();
             let forwarded = async {
                 let (shared, scratch, ends) = (context.shared, context.scratch, ends.as_ref());
                 let forwarding = forward_cancel(shared, route, &key, host, ends, scratch);
@@ -240,6 +241,7 @@ async fn answer(
     crate::fault::strike_session(startup.application_name.as_deref());
     let named = unless(signals, about_route(client, &startup, context, journal)).await?;
     let backend = choose_backend(named.as_deref(), client, &startup, journal)?;
+    let ends = backend.tells_client().then(|| journal.ends()).flatten();
     add_host(&mut startup, &backend, ends.as_ref());
     let connecting = connect_backend(&backend, ends.as_ref(), context.scratch);
     let link = unless(signals, connecting).await?;

@@ -96,3 +96,79 @@ impl Drop for Gatherer {
         self.0.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A sink, and the ids that each event brought.
+    fn sink() -> (EventSink, Arc<Mutex<Vec<Vec<u64>>>>) {
+        let told = Arc::<Mutex<Vec<Vec<u64>>>>::default();
+        let heard = Arc::clone(&told);
+        let events: EventSink = Arc::new(move |event| {
+            if let Event::ConnectionsClosed(reports) = event {
+                let ids = reports.iter().map(|report| report.connection_id);
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.push(ids.collect());
+            }
+        });
+        (events, told)
+    }
+
+    fn end(id: u64, events: &EventSink) {
+        let report = ConnectionReport::opened(id, 0, String::new(), String::new());
+        send(report, events);
+    }
+
+    fn so_far(told: &Mutex<Vec<Vec<u64>>>) -> Vec<Vec<u64>> {
+        told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_gathers_none_sends_each_at_once() {
+        let (events, told) = sink();
+        end(1, &events);
+        end(2, &events);
+        assert_eq!(so_far(&told), [[1], [2]]);
+    }
+
+    #[tokio::test]
+    async fn those_of_a_moment_go_together_and_in_order() {
+        let (events, told) = sink();
+        let gatherer = Gatherer::begin(&events);
+        let ends = async {
+            for round in 0..2 {
+                end(round * 10, &events);
+                end(round * 10 + 1, &events);
+                let before = so_far(&told).len();
+                while so_far(&told).len() == before {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let deadline = Duration::from_mins(1);
+        tokio::select! {
+            () = gatherer.run() => {}
+            done = timeout(deadline, ends) => done.expect("both rounds are told in time"),
+        }
+        assert_eq!(so_far(&told), [[0, 1], [10, 11]]);
+    }
+
+    #[tokio::test]
+    async fn many_are_not_kept_waiting_and_the_rest_goes_with_the_worker() {
+        let (events, told) = sink();
+        let gatherer = Gatherer::begin(&events);
+        for id in 0..=u64::try_from(MOST_GATHERED).unwrap_or(0) {
+            end(id, &events);
+        }
+        assert_eq!(so_far(&told).len(), 1);
+        drop(gatherer);
+        assert_eq!(so_far(&told).last().map(Vec::len), Some(1));
+        end(99, &events);
+        assert_eq!(so_far(&told).last(), Some(&vec![99]));
+    }
+}
