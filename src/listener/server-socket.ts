@@ -5,7 +5,6 @@
  * itself whenever it closes it, also when a successor has it by then. Whoever owns the path removes it here.
  */
 
-import { lookup } from 'node:dns/promises';
 import { type BigIntStats, closeSync, lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:net';
 import type { BindAddress } from '../config/schema.ts';
@@ -156,6 +155,8 @@ export class ServerSocket {
   async #bindShared(hostname: string, port: number): Promise<number> {
     const { bindSocket, ipv6Only } = this.#options;
     try {
+      // Loaded for names only: it makes a resolver, which takes some milliseconds of the start.
+      const { lookup } = await import('node:dns/promises');
       const { address: host } = await lookup(hostname);
       return bindSocket({ kind: 'tcp', host, port, ipv6Only, reusePort: true });
     } catch (error) {

@@ -2,13 +2,15 @@
  * Notices that files have changed, by looking at them: device, inode, modification time and size, through symbolic links.
  *
  * So an edit in place, a replacement by rename (certbot, editors) and Kubernetes' exchange of the `..data` link are all the
- * same; fs.watch would have to follow every link on the way and loses its watch with the file it is on (ADR 0011).
+ * same. While nothing happens nobody looks: the kernel tells when it is time to (`file-events.ts`); where its word is not enough, and
+ * while something is under way, it is looked every `intervalMillis` (ADR 0023).
  *
  * A change is told once the files have been alike for two looks, or at the latest after `MAX_UNSETTLED_MILLIS`. While the
  * answer is that they could not be used, it is told again, each time they change and now and then besides.
  */
 import { type BigIntStats, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { FileEvents } from './file-events.ts';
 
 /** What a watch needs. */
 export interface FileWatchOptions {
@@ -21,8 +23,11 @@ export interface FileWatchOptions {
   readonly onChange: () => Promise<boolean>;
 }
 
-/** How often files are looked at: twice in a row and the time to load them fit well into two seconds. */
+/** How often files are looked at while they change, or where the kernel tells nothing: twice in a row and the time to load them fit well into two seconds. */
 export const WATCH_INTERVAL_MILLIS = 400;
+
+/** How often they are looked at although the kernel tells of nothing: it is silent about what is mounted over a directory. */
+const RESTING_INTERVAL_MILLIS = 60_000;
 
 /** Files that never rest are used nonetheless. */
 const MAX_UNSETTLED_MILLIS = 1_200;
@@ -34,8 +39,13 @@ const LAST_RETRY_LOOKS = 128;
 /** Owns an unref'd timer from `start` to `stop`. */
 export class FileWatch {
   readonly #options: FileWatchOptions;
+  readonly #events: FileEvents;
   #timer: NodeJS.Timeout | null = null;
   #isStopped = false;
+  /** Whether the next look waits for the kernel's word. */
+  #isResting = false;
+  /** Whether the kernel told of something since the last look began. */
+  #isTold = false;
   /** As last used. */
   #used: string;
   /** As at the last look. */
@@ -48,6 +58,12 @@ export class FileWatch {
     this.#options = options;
     this.#used = options.used;
     this.#seen = options.used;
+    this.#events = new FileEvents(options.files, () => this.#hear());
+  }
+
+  /** Whether it only waits for the kernel's word, for tests. */
+  get isResting(): boolean {
+    return this.#isResting;
   }
 
   /** Begins to look. */
@@ -60,6 +76,7 @@ export class FileWatch {
   /** Ends it; idempotent. */
   stop(): void {
     this.#isStopped = true;
+    this.#events.close();
     if (this.#timer !== null) {
       clearTimeout(this.#timer);
       this.#timer = null;
@@ -68,11 +85,23 @@ export class FileWatch {
 
   #schedule(): void {
     if (!this.#isStopped) {
-      this.#timer = setTimeout(() => void this.#look(), this.#options.intervalMillis).unref();
+      const millis = this.#isResting ? RESTING_INTERVAL_MILLIS : this.#options.intervalMillis;
+      this.#timer = setTimeout(() => void this.#look(), millis).unref();
+    }
+  }
+
+  #hear(): void {
+    this.#isTold = true;
+    if (this.#isResting && this.#timer !== null) {
+      this.#isResting = false;
+      clearTimeout(this.#timer);
+      this.#schedule();
     }
   }
 
   async #look(): Promise<void> {
+    this.#isResting = false;
+    this.#isTold = false;
     const found = await this.#fingerprint();
     if (this.#isStopped) {
       return;
@@ -83,7 +112,10 @@ export class FileWatch {
       this.#unsettledLooks = 0;
       this.#retry = (await this.#options.onChange()) ? null : nextRetry(this.#retry);
     }
+    const isCalm = found === this.#seen && found === this.#used && this.#retry === null;
     this.#seen = found;
+    // What happened after this look and before the kernel was asked is found by the next look.
+    this.#isResting = isCalm && (await this.#events.cover()) === 'covered' && !this.#isTold;
     this.#schedule();
   }
 

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { toDataPlaneOptions } from '../../src/data-plane/options.ts';
+import { FileEvents } from '../../src/proxy/file-events.ts';
 import { FileWatch, fingerprintNow } from '../../src/proxy/file-watch.ts';
 import { watchedFiles } from '../../src/proxy/watched-files.ts';
 import { config, proxyConfig } from '../data-plane/configuration.ts';
@@ -95,6 +96,106 @@ describe('a change', () => {
     onTestFinished(() => clearInterval(writing));
     await vi.waitFor(() => expect(onChange).toHaveBeenCalled(), WAIT);
   });
+});
+
+/** How a volume with certificates may be laid out, and what then may happen to it. */
+const CHANGES: Record<string, (volume: string) => void> = {
+  'in place': (volume) => writeFileSync(join(volume, 'real', 'tls.crt'), 'other text'),
+  'by rename': (volume) => {
+    writeFileSync(join(volume, 'real', 'new'), 'text');
+    renameSync(join(volume, 'real', 'new'), join(volume, 'real', 'tls.crt'));
+  },
+  'by removal': (volume) => unlinkSync(join(volume, 'real', 'tls.crt')),
+  'of its link': (volume) => {
+    symlinkSync('../other/tls.crt', join(volume, 'shown', 'new'));
+    renameSync(join(volume, 'shown', 'new'), join(volume, 'shown', 'tls.crt'));
+  },
+  'of a link to its directory': (volume) => {
+    symlinkSync('other', join(volume, 'new'));
+    renameSync(join(volume, 'new'), join(volume, 'live'));
+  },
+  'of its directory': (volume) => {
+    renameSync(join(volume, 'real'), join(volume, 'old'));
+    renameSync(join(volume, 'other'), join(volume, 'real'));
+  },
+  'of the directory above': (volume) => {
+    renameSync(volume, `${volume}.old`);
+    onTestFinished(() => rmSync(`${volume}.old`, { recursive: true, force: true }));
+  },
+};
+
+/** `shown/tls.crt` → `live/tls.crt`, `live` → `real`. */
+function linkedVolume(): string {
+  const volume = directory();
+  for (const name of ['real', 'other', 'shown']) {
+    mkdirSync(join(volume, name));
+    writeFileSync(join(volume, name, name === 'shown' ? 'README' : 'tls.crt'), name);
+  }
+  symlinkSync('real', join(volume, 'live'));
+  symlinkSync('../live/tls.crt', join(volume, 'shown', 'tls.crt'));
+  return volume;
+}
+
+describe.runIf(process.platform === 'linux')('while nobody looks', () => {
+  it.each(Object.entries(CHANGES))('a change %s is told', async (_, change) => {
+    const volume = linkedVolume();
+    const { onChange, watch } = watching([join(volume, 'shown', 'tls.crt')]);
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+    change(volume);
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(1), WAIT);
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+  });
+
+  it('one change after the other is told', async () => {
+    const volume = linkedVolume();
+    const { onChange, watch } = watching([join(volume, 'shown', 'tls.crt')]);
+    for (const [count, target] of ['other', 'real', 'other'].entries()) {
+      await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+      symlinkSync(target, join(volume, 'new'));
+      renameSync(join(volume, 'new'), join(volume, 'live'));
+      await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(count + 1), WAIT);
+    }
+  });
+
+  it('a file that was missing is told when it comes, with its directories', async () => {
+    const volume = directory();
+    const file = join(volume, 'not', 'yet', 'tls.crt');
+    const { onChange, watch } = watching([file]);
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+    mkdirSync(join(volume, 'not', 'yet'), { recursive: true });
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+    writeFileSync(file, 'text');
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(1), WAIT);
+  });
+
+  it('what happens to its neighbours lets it rest', async () => {
+    const volume = linkedVolume();
+    const { onChange, watch } = watching([join(volume, 'shown', 'tls.crt')]);
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+    const neighbour = join(volume, 'real', 'pgtls.log');
+    const told = vi.fn();
+    const other = new FileEvents([neighbour], told);
+    onTestFinished(() => other.close());
+    await other.cover();
+    writeFileSync(neighbour, 'a line');
+    await vi.waitFor(() => expect(told).toHaveBeenCalled(), WAIT);
+    expect(watch.isResting).toBe(true);
+    expect(onChange).not.toHaveBeenCalled();
+  });
+
+  it('the way there is known once it has been asked for twice', async () => {
+    const file = join(linkedVolume(), 'shown', 'tls.crt');
+    const events = new FileEvents([file], () => undefined);
+    onTestFinished(() => events.close());
+    expect(await events.cover()).toBe('renewed');
+    expect(await events.cover()).toBe('covered');
+  });
+});
+
+it('on a file system whose changes the kernel does not tell, files are looked at', async () => {
+  const events = new FileEvents(['/proc/self/status'], () => undefined);
+  onTestFinished(() => events.close());
+  expect(await events.cover()).toBe('uncertain');
 });
 
 describe('files that cannot be used', () => {
