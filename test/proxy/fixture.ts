@@ -15,6 +15,7 @@ import type {
 } from '../../src/data-plane/data-plane.ts';
 import { createLogger, type Logger } from '../../src/observability/logger.ts';
 import { type Proxy as RunningProxy, startProxy } from '../../src/proxy/proxy.ts';
+import { report } from '../data-plane/report-fixture.ts';
 
 /** Remembers what it was asked; ends a drain only when `finishDrain` is called or nothing lives. */
 export class FakeDataPlane implements DataPlane {
@@ -76,6 +77,7 @@ export class FakeDataPlane implements DataPlane {
   drain(graceMillis: number): Promise<DrainReport> {
     this.calls.push(`drain ${graceMillis}`);
     if (graceMillis === 0 || this.liveSessions === 0) {
+      this.#reportAll();
       return Promise.resolve({ drained: 0, cut: this.liveSessions });
     }
     return new Promise((resolve) => {
@@ -83,8 +85,17 @@ export class FakeDataPlane implements DataPlane {
     });
   }
 
-  finishDrain(report: DrainReport): void {
-    this.#finish?.(report);
+  finishDrain(drained: DrainReport): void {
+    this.#reportAll();
+    this.#finish?.(drained);
+  }
+
+  /** Each that was taken over ends, as they do in a drain. */
+  #reportAll(): void {
+    const reports = this.handoffs.map(({ connectionId, routeId }) =>
+      report({ connectionId, routeId }),
+    );
+    this.emit({ type: 'connections-closed', reports });
   }
 
   close(): void {
