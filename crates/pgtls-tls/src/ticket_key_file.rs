@@ -39,13 +39,13 @@ pub enum TicketKeyError {
         mode: u32,
     },
     /// The file has no key.
-    #[error("{}: contains no key; make one with `openssl rand -base64 -A 64`", path.display())]
+    #[error("{}: contains no key; make one with `openssl rand -base64 64 | tr -d '\\n'`", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// A line is no key.
-    #[error("{}:{line}: {problem}; expected 64 random bytes in base64 (88 characters), made with `openssl rand -base64 -A 64`", path.display())]
+    #[error("{}:{line}: {problem}; expected 64 random bytes in base64 (88 characters), made with `openssl rand -base64 64 | tr -d '\\n'`", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,

@@ -104,7 +104,7 @@ fn a_file_without_a_key_is_refused() {
         let (message, code, _) = problem(text);
         assert_eq!(
             message,
-            ": contains no key; make one with `openssl rand -base64 -A 64`"
+            ": contains no key; make one with `openssl rand -base64 64 | tr -d '\\n'`"
         );
         assert_eq!(code, "PGTLS_TLS_KEY_INVALID");
     }
