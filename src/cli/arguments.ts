@@ -20,8 +20,14 @@ export type Command =
   | { readonly kind: 'validate'; readonly configPath: string }
   | { readonly kind: 'doctor'; readonly configPath: string | null }
   | ({ readonly kind: 'demo' } & LogOptions)
+  | { readonly kind: 'init'; readonly configPath: string; readonly isForced: boolean }
+  | { readonly kind: 'completion'; readonly shell: Shell }
   | { readonly kind: 'help' }
   | { readonly kind: 'version' };
+
+/** Shells that the command line can be completed in. */
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+export type Shell = (typeof SHELLS)[number];
 
 /** The process's exit codes. */
 export const EXIT_CODES: Readonly<
@@ -34,29 +40,39 @@ export const HELP: string = `Usage:
   pgtls validate -c FILE    check the file and its certificates, without binding anything
   pgtls doctor [-c FILE]    what this machine offers, and what it lacks for production or for FILE
   pgtls demo                try it: an embedded PostgreSQL with pgtls in front
+  pgtls init [FILE]         write a commented configuration to begin with (pgtls.toml)
+  pgtls completion SHELL    print what completes this command line in bash, zsh or fish
 
 Options:
   -c, --config FILE         the configuration file (TOML)
       --log-level LEVEL     trace, debug, info, warn or error, instead of the file's
       --log-format FORMAT   json or pretty, instead of the file's
+      --force               init: replace the file
   -v, --version             print the versions of pgtls, rustls and its crypto provider
   -h, --help                print this
+
+Examples:
+  pgtls init && pgtls validate pgtls.toml && pgtls -c pgtls.toml
+  pgtls -c pgtls.toml --log-level debug --log-format pretty
+  source <(pgtls completion bash)
 
 Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reloads file and certificates;
           SIGUSR2 lets a successor process take over
 Exit codes:  0 fine, 1 runtime error, 2 configuration or command line, 3 native binding missing
 `;
 
-const OPTIONS = {
+/** What can be said with dashes. */
+export const OPTIONS = {
   config: { type: 'string', short: 'c' },
+  force: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
   'log-level': { type: 'string' },
   'log-format': { type: 'string' },
 } as const;
 
-const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
-const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
+export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
+export const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
 
 /** Parses the arguments behind the program's name; throws PGTLS_ARGUMENTS_INVALID. */
 export function parseCommand(argv: readonly string[]): Command {
@@ -72,7 +88,18 @@ export function parseCommand(argv: readonly string[]): Command {
     logFormat: oneOf('--log-format', values['log-format'], LOG_FORMATS),
   };
   const [name = 'run', ...rest] = positionals;
-  return commandOf(name, configOf(name, values.config, rest), logOptions);
+  if (values.force === true && name !== 'init') {
+    throw invalid('--force is for init alone');
+  }
+  if (name === 'completion') {
+    return { kind: 'completion', shell: shellOf(values.config, rest) };
+  }
+  const config = configOf(name, values.config, rest);
+  if (name === 'init') {
+    const isForced = values.force === true;
+    return { kind: 'init', configPath: config ?? 'pgtls.toml', isForced };
+  }
+  return commandOf(name, config, logOptions);
 }
 
 /** The exit code for an error that ends the program. */
@@ -94,13 +121,25 @@ export function exitCodeOf(error: unknown): number {
   }
 }
 
-/** The file of `-c`, or `validate`'s and `doctor`'s argument, which can only be that. */
+function shellOf(config: string | undefined, rest: readonly string[]): Shell {
+  const [name = '', ...unexpected] = rest;
+  if (config !== undefined || unexpected.length > 0) {
+    throw invalid('completion takes the name of a shell, and nothing else');
+  }
+  const shell = SHELLS.find((known) => known === name);
+  if (shell === undefined) {
+    throw invalid(`completion "${name}" is unknown; expected ${SHELLS.join(', ')}`);
+  }
+  return shell;
+}
+
+/** The file of `-c`, or the argument of those that can only mean that. */
 function configOf(
   name: string,
   config: string | undefined,
   rest: readonly string[],
 ): string | undefined {
-  const takesFile = config === undefined && (name === 'validate' || name === 'doctor');
+  const takesFile = config === undefined && ['validate', 'doctor', 'init'].includes(name);
   const [file, ...unexpected] = takesFile ? rest : [config, ...rest];
   if (unexpected.length > 0) {
     throw invalid(`unexpected argument "${unexpected[0]}"`);
@@ -126,13 +165,21 @@ function commandOf(name: string, config: string | undefined, logOptions: LogOpti
   }
 }
 
-const COMMANDS = ['run', 'validate', 'doctor', 'demo'];
+/** The first word, if it is none of a file. */
+export const COMMANDS: readonly string[] = [
+  'run',
+  'validate',
+  'doctor',
+  'demo',
+  'init',
+  'completion',
+];
 
 function unknownCommand(name: string): string {
   if (name.endsWith('.toml')) {
     return `"${name}" is no command; expected such as: pgtls -c ${name}`;
   }
-  return `unknown command "${name}"; expected run, validate, doctor or demo${meant(name, COMMANDS)}`;
+  return `unknown command "${name}"; expected run, validate, doctor, demo, init or completion${meant(name, COMMANDS)}`;
 }
 
 /** Such as `; did you mean "demo"?`, empty when nothing is near. */
@@ -144,6 +191,7 @@ function meant(word: string, words: readonly string[], prefix = ''): string {
 interface Options {
   readonly values: {
     readonly config?: string;
+    readonly force?: boolean;
     readonly help?: boolean;
     readonly version?: boolean;
     readonly 'log-level'?: string;

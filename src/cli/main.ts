@@ -121,6 +121,10 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
       return doctor(command, host, modules);
     case 'demo':
       return demo(command, host, modules);
+    case 'init':
+      return init(command, host);
+    case 'completion':
+      return printCompletion(command, host);
     case 'version':
       return printVersion(host, modules);
     case 'help':
@@ -216,6 +220,19 @@ async function validate(
   }
   host.write(formatRoutes(config, inspection.identities, host.nowMillis()));
   host.write(`${configPath} is valid\n`);
+  return EXIT_CODES.fine;
+}
+
+async function init({ configPath, isForced }: CommandOf<'init'>, host: CliHost): Promise<number> {
+  const { nextSteps, writeStarter } = await import('./starter.ts');
+  writeStarter(configPath, isForced);
+  host.write(nextSteps(configPath));
+  return EXIT_CODES.fine;
+}
+
+async function printCompletion({ shell }: CommandOf<'completion'>, host: CliHost): Promise<number> {
+  const { completionScript } = await import('./completion.ts');
+  host.write(completionScript(shell));
   return EXIT_CODES.fine;
 }
 
