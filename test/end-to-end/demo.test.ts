@@ -1,8 +1,8 @@
 /** `pgtls demo`, as `npm start` runs it: shows the way in, answers through TLS, and leaves nothing behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { connectPg } from '../support/pg-client.ts';
 import { PROGRAM } from '../support/running-proxy.ts';
@@ -40,6 +40,31 @@ async function psqlLine(child: ChildProcess, output: () => string) {
   return { password, port: Number(port), caFile };
 }
 
+/** Files below `directory` that hold one of `words` and that others than their owner could read: no directory above keeps them out. */
+function exposedFiles(
+  directory: string,
+  words: readonly string[],
+): { found: number; open: string[] } {
+  const result = { found: 0, open: [] as string[] };
+  const visit = (path: string, isReachable: boolean) => {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats?.isDirectory()) {
+      for (const name of readdirSync(path)) {
+        visit(join(path, name), isReachable && (stats.mode & 0o011) !== 0);
+      }
+    } else if (stats?.isFile() && stats.size < 64 * 1024) {
+      const text = readFileSync(path, 'latin1');
+      const isSecret = words.some((word) => text.includes(word));
+      result.found += isSecret ? 1 : 0;
+      if (isSecret && isReachable && (stats.mode & 0o077) !== 0) {
+        result.open.push(path);
+      }
+    }
+  };
+  visit(directory, true);
+  return result;
+}
+
 test('the demo prints a psql line that works, answers a first query, and cleans up after SIGINT', {
   timeout: 180_000,
 }, async () => {
@@ -55,7 +80,10 @@ test('the demo prints a psql line that works, answers a first query, and cleans 
   const { rows } = await client.query<{ pid: number }>(
     "select pid from pg_stat_activity where backend_type = 'checkpointer'",
   );
-  expect(statSync(`${dirname(caFile)}/server.key`).mode & 0o077).toBe(0);
+  const { found, open } = exposedFiles(dirname(caFile), ['PRIVATE KEY', password]);
+  expect(open).toEqual([]);
+  expect(found).toBeGreaterThan(0);
+  expect(lstatSync(join(dirname(caFile), 'server.key')).mode & 0o077).toBe(0);
 
   child.kill('SIGINT');
   const [code] = await within(60_000, 'the demo ends', once(child, 'close'));
