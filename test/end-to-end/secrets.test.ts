@@ -124,7 +124,10 @@ async function configurations(): Promise<(parts?: Parts) => string> {
 }
 
 async function logIn(port: number, user: string, password: string): Promise<void> {
-  const client = await connectPg({ port, user, password, ssl: tls.clientOptions });
+  const identity = await tls.issue(user, { commonName: user, names: [] });
+  keyFile('key of a client', identity, null);
+  const ssl = { ...tls.clientOptions, cert: identity.certPem, key: identity.keyPem };
+  const client = await connectPg({ port, user, password, ssl });
   await client.query(`select '${secret('literal in a query')}'`);
   await client.query('select $1::text', [secret('parameter of a query')]);
   await expect(client.query(`select ${secret('column')}`)).rejects.toThrow();
@@ -301,6 +304,7 @@ test('no secret is in the log, on stderr, or in an answer of the admin server', 
   }
   expect(output).toContain(`\${${VARIABLE}}`);
   expect(output).toContain('password authentication failed for user');
+  expect(output).toContain('"client_cert_subject":"CN=scrammed"');
   expect(printed).toContain('is valid');
   expect(answers.join('\n')).toContain('pgtls_build_info');
 });
