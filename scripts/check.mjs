@@ -6,6 +6,7 @@
 import { BINDING_UNCHANGED } from './lib/binding-check.mjs';
 import { TOOL_CHECKS } from './lib/checks.mjs';
 import { CRATE_LAYERS, NO_RING, WITHOUT_TLS } from './lib/crate-layers.mjs';
+import { LICENCES, NO_INSTALL_SCRIPTS } from './lib/licences.mjs';
 import { SOURCE_RULES } from './lib/source-rules.mjs';
 import { summaryLine } from './lib/summary.mjs';
 
@@ -15,6 +16,8 @@ const CHECKS = [
   NO_RING,
   WITHOUT_TLS,
   ...SOURCE_RULES,
+  LICENCES,
+  NO_INSTALL_SCRIPTS,
   BINDING_UNCHANGED,
 ];
 const words = process.argv.slice(2).join(' ');

@@ -143,8 +143,10 @@ function splitHostPort(text: string): Parsed<{ host: string; port: string | null
   if (text.startsWith('/')) {
     return failure(`expected a unix socket to be written "unix:${text}"`);
   }
-  if (text.includes('://')) {
-    return failure(`"${text}" is a URL; expected host:port, "[v6]:port" or "unix:/path"`);
+  const [scheme = '', authority] = text.split('://');
+  if (authority !== undefined) {
+    // The rest may hold a password.
+    return failure(`"${scheme}://…" is a URL; expected host:port, "[v6]:port" or "unix:/path"`);
   }
   const [host = '', port, ...rest] = text.split(':');
   if (rest.length > 0) {

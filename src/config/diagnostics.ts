@@ -27,10 +27,15 @@ export interface ConfigDiagnostic {
   readonly suggestion: string | null;
 }
 
+/** A shorter value is no secret, and too likely a part of other words. */
+const MIN_CONCEALED_LENGTH = 4;
+
 /** Collects what is found while a file is read. */
 export class Problems {
   readonly errors: Finding[] = [];
   readonly warnings: Finding[] = [];
+  /** What stands in messages in place of a value. */
+  readonly #concealed = new Map<string, string>();
 
   /** Notes something that keeps pgtls from starting. */
   error(path: KeyPath, message: string, suggestion: string | null = null): void {
@@ -40,6 +45,22 @@ export class Problems {
   /** Notes something that is allowed, but likely not wanted. */
   warn(path: KeyPath, message: string): void {
     this.warnings.push({ path, message, suggestion: null });
+  }
+
+  /** The environment variable's value may be a secret: messages say its name instead. */
+  conceal(name: string, value: string): void {
+    if (value.length >= MIN_CONCEALED_LENGTH) {
+      this.#concealed.set(value, `\${${name}}`);
+      this.#concealed.set(JSON.stringify(value).slice(1, -1), `\${${name}}`);
+    }
+  }
+
+  /** The findings without the values that are to be concealed; the longest first, of which others may be a part. */
+  presentable(findings: readonly Finding[]): readonly Finding[] {
+    const all = [...this.#concealed].sort(([left], [right]) => right.length - left.length);
+    const withoutValues = (message: string) =>
+      all.reduce((text, [value, name]) => text.replaceAll(value, () => name), message);
+    return findings.map((finding) => ({ ...finding, message: withoutValues(finding.message) }));
   }
 }
 

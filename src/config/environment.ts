@@ -6,8 +6,15 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** A string with its variables filled in, or what is wrong with it. */
 export type Substitution = { ok: true; text: string } | { ok: false; message: string };
 
-/** Replaces every `${NAME}` in `text`; an unset variable is an error, an empty one is empty text. */
-export function substituteEnvironment(text: string, environment: Environment): Substitution {
+/**
+ * Replaces every `${NAME}` in `text`; an unset variable is an error, an empty one is empty text. `onValue` hears of each that is
+ * put in.
+ */
+export function substituteEnvironment(
+  text: string,
+  environment: Environment,
+  onValue: (name: string, value: string) => void = () => {},
+): Substitution {
   if (!text.includes('${')) {
     return { ok: true, text };
   }
@@ -20,6 +27,8 @@ export function substituteEnvironment(text: string, environment: Environment): S
     const value = environment[name];
     if (value === undefined) {
       problem ??= `environment variable ${name} is not set`;
+    } else {
+      onValue(name, value);
     }
     return value ?? '';
   });

@@ -75,9 +75,9 @@ function checked(
   { source, config, problems }: ReadConfig,
 ): Pick<LoadedConfig, 'config' | 'warnings'> {
   if (problems.errors.length > 0) {
-    throw new ConfigError(path, placeFindings(source, problems.errors));
+    throw new ConfigError(path, placeFindings(source, problems.presentable(problems.errors)));
   }
-  return { config, warnings: placeFindings(source, problems.warnings) };
+  return { config, warnings: placeFindings(source, problems.presentable(problems.warnings)) };
 }
 
 /** Places findings of a later time, such as an address that turned out to be in use, in the file they come from. */
@@ -106,12 +106,13 @@ function readBytes(path: string): Buffer {
 function parseToml(path: string, source: string): TomlTableWithoutBigInt {
   try {
     return parse(source, { integersAsBigInt: false });
-  } catch (cause) {
-    if (!(cause instanceof TomlError)) {
-      throw cause;
+  } catch (error) {
+    if (!(error instanceof TomlError)) {
+      throw error;
     }
-    const problem = syntaxProblem(cause, source);
-    throw new ConfigError(path, [{ ...wholeFile(''), ...problem }], { cause });
+    const problem = syntaxProblem(error, source);
+    // Without the parser's error as its cause: that quotes lines of the file, and the log would have them.
+    throw new ConfigError(path, [{ ...wholeFile(''), ...problem }]);
   }
 }
 

@@ -237,7 +237,10 @@ export class TableReader {
       this.context.problems.error(path, `expected a string, got ${describe(value)}`);
       return null;
     }
-    const substitution = substituteEnvironment(value, this.context.environment);
+    const { environment, problems } = this.context;
+    const substitution = substituteEnvironment(value, environment, (name, text) =>
+      problems.conceal(name, text),
+    );
     if (!substitution.ok) {
       this.context.problems.error(path, substitution.message);
       return null;

@@ -188,6 +188,40 @@ test('a token that others may read is refused at its key', async () => {
   expect(stderr).toMatch(/:\d+:\d+: admin\.auth_token_file: token file .* group or world access/);
 });
 
+test('a token or a key that others may read by now is not taken over', async () => {
+  const tokenFile = tls.write('opened-token', TOKEN, 0o600);
+  const { certFile, keyFile } = await tls.issue('opened', {
+    commonName: 'localhost',
+    names: ['localhost'],
+  });
+  const lines = [
+    `auth_token_file = "${tokenFile}"`,
+    `ssl_cert_file = "${certFile}"`,
+    `ssl_key_file = "${keyFile}"`,
+  ].join('\n');
+  const proxy = await proxyForTest(tls.config([{ backend: plainBackend(1) }]) + admin(lines));
+  const port = await adminPort(proxy);
+  for (const [file, key] of [
+    [tokenFile, 'auth_token_file'],
+    [keyFile, 'ssl_key_file'],
+  ] as const) {
+    chmodSync(file, 0o644);
+    writeFileSync(file, `${readFileSync(file, 'utf8')}\n`);
+    const refused = await until(
+      `${key} is refused`,
+      () =>
+        proxy.logs.find(
+          ({ event, err }) => event === 'admin.reload' && JSON.stringify(err).includes(key),
+        ),
+      { explain: () => proxy.output },
+    );
+    expect(JSON.stringify(refused['err'])).toContain('has group or world access (mode 0644)');
+    chmodSync(file, 0o600);
+  }
+  const { ca } = tls.clientOptions;
+  expect(await askAdmin(port, '/metrics', { ca, token: TOKEN })).toMatchObject({ status: 200 });
+});
+
 test('a port in use is an error at its key, and nothing is left running', async () => {
   const taken = await listeningBackend();
   const file = tls.write(

@@ -1,8 +1,8 @@
 /** `pgtls demo`, as `npm start` runs it: shows the way in, answers through TLS, and leaves nothing behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { connectPg } from '../support/pg-client.ts';
 import { PROGRAM } from '../support/running-proxy.ts';
@@ -40,6 +40,21 @@ async function psqlLine(child: ChildProcess, output: () => string) {
   return { password, port: Number(port), caFile };
 }
 
+/** Every small file below `path`; `isReachable` unless a directory above keeps other users out. */
+function* filesBelow(
+  path: string,
+  isReachable = true,
+): Generator<{ file: string; mode: number; isReachable: boolean }> {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.isDirectory()) {
+    for (const name of readdirSync(path)) {
+      yield* filesBelow(join(path, name), isReachable && (stats.mode & 0o011) !== 0);
+    }
+  } else if (stats?.isFile() && stats.size < 64 * 1024) {
+    yield { file: path, mode: stats.mode, isReachable };
+  }
+}
+
 test('the demo prints a psql line that works, answers a first query, and cleans up after SIGINT', {
   timeout: 180_000,
 }, async () => {
@@ -55,7 +70,13 @@ test('the demo prints a psql line that works, answers a first query, and cleans 
   const { rows } = await client.query<{ pid: number }>(
     "select pid from pg_stat_activity where backend_type = 'checkpointer'",
   );
-  expect(statSync(`${dirname(caFile)}/server.key`).mode & 0o077).toBe(0);
+  const secret = [...filesBelow(dirname(caFile))].filter(({ file }) => {
+    const text = readFileSync(file, 'latin1');
+    return text.includes('PRIVATE KEY') || text.includes(password);
+  });
+  expect(secret.filter(({ isReachable, mode }) => isReachable && (mode & 0o077) !== 0)).toEqual([]);
+  expect(secret.length).toBeGreaterThan(0);
+  expect(lstatSync(join(dirname(caFile), 'server.key')).mode & 0o077).toBe(0);
 
   child.kill('SIGINT');
   const [code] = await within(60_000, 'the demo ends', once(child, 'close'));

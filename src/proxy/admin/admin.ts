@@ -3,9 +3,10 @@
  *
  * It listens before the proxy does, so that it can say that the proxy starts, and closes when nothing else lives any more.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { formatAddress } from '../../config/address.ts';
 import { identityProblem, tokenOf, tokenProblem } from '../../config/admin.ts';
+import { type FileKind, privateKeyProblem } from '../../config/files.ts';
 import type { AdminConfig } from '../../config/schema.ts';
 import { buildInfo, nodeVersion } from '../../data-plane/data-plane.ts';
 import { PgtlsError } from '../../errors.ts';
@@ -200,7 +201,8 @@ function readSecrets({ identity, authTokenFile }: AdminConfig): AdminSecrets {
 }
 
 function readIdentity({ certFile, keyFile }: NonNullable<AdminConfig['identity']>) {
-  const [cert, key] = [readSecret(certFile), readSecret(keyFile)];
+  const cert = readNamed('ssl_cert_file', certFile, 'certificate');
+  const key = readNamed('ssl_key_file', keyFile, 'private-key');
   const problem = identityProblem(cert, key);
   if (problem !== null) {
     throw invalid(`admin.${problem.key}: ${problem.message}`);
@@ -209,7 +211,7 @@ function readIdentity({ certFile, keyFile }: NonNullable<AdminConfig['identity']
 }
 
 function readToken(file: string): string {
-  const content = readSecret(file).toString('latin1');
+  const content = readNamed('auth_token_file', file, 'token file').toString('latin1');
   const problem = tokenProblem(content);
   if (problem !== null) {
     throw invalid(`admin.auth_token_file: ${problem}`);
@@ -217,11 +219,24 @@ function readToken(file: string): string {
   return tokenOf(content);
 }
 
-function readSecret(file: string): Buffer {
+type FileKey = 'ssl_cert_file' | 'ssl_key_file' | 'auth_token_file';
+
+/** The file judged is the file read: another one may take its name meanwhile. */
+function readNamed(key: FileKey, file: string, kind: FileKind): Buffer {
+  let fd: number | null = null;
   try {
-    return readFileSync(file);
+    fd = openSync(file, 'r');
+    const problem = kind === 'certificate' ? null : privateKeyProblem(file, fstatSync(fd), kind);
+    if (problem !== null) {
+      throw new Error(problem);
+    }
+    return readFileSync(fd);
   } catch (cause) {
-    throw invalid(`admin: ${(cause as Error).message}`, cause);
+    throw invalid(`admin.${key}: ${(cause as Error).message}`, cause);
+  } finally {
+    if (fd !== null) {
+      closeSync(fd);
+    }
   }
 }
 

@@ -178,10 +178,16 @@ fn sasl_data(body: &[u8], kind: u32) -> Result<&[u8], ProbeError> {
     }
 }
 
+/// Every session that finds no server logs it: no server is to fill the log.
+const MAX_QUOTED_CHARACTERS: usize = 200;
+
 fn refused(body: &[u8]) -> ProbeError {
     let text = |field| {
-        let value = error_field(body, field).unwrap_or_default();
-        String::from_utf8_lossy(value).into_owned()
+        let value = String::from_utf8_lossy(error_field(body, field).unwrap_or_default());
+        value
+            .chars()
+            .take(MAX_QUOTED_CHARACTERS)
+            .collect::<String>()
     };
     let sqlstate = Some(text(b'C')).filter(|code| !code.is_empty());
     ProbeError::Refused {
@@ -350,6 +356,14 @@ mod tests {
             error_of(None, Protection::None, &[refusal]),
             "28P01: no such user"
         );
+    }
+
+    #[test]
+    fn a_refusal_of_many_words_is_cut() {
+        let words = "ä".repeat(30_000);
+        let refusal = message(b'E', format!("C28P01\0M{words}\0\0").as_bytes());
+        let told = error_of(None, Protection::None, &[refusal]);
+        assert_eq!(told.chars().count(), "28P01: ".len() + 200);
     }
 
     #[test]
