@@ -76,6 +76,8 @@ type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload' | 'passedSocke
 export interface CliModules {
   loadNative(): Promise<NativeModule>;
   createLogger(options: LoggerOptions): Promise<Logger>;
+  /** Resolves when what was logged is written, or cannot be. */
+  flushLog(): Promise<void>;
   startProxy(config: Config, dependencies: ProxyDependencies): Promise<RunningProxy>;
   runDemo(options: DemoOptions): Promise<number>;
 }
@@ -90,8 +92,8 @@ interface Loaded {
 
 const MODULES: CliModules = {
   loadNative: () => import('../data-plane/data-plane.ts'),
-  createLogger: async (options) =>
-    (await import('../observability/logger.ts')).createLogger(options),
+  createLogger: async (options) => (await import('../proxy/process-log.ts')).createLogger(options),
+  flushLog: async () => (await import('../proxy/process-log.ts')).flushLog(),
   startProxy: async (config, dependencies) =>
     (await import('../proxy/proxy.ts')).startProxy(config, dependencies),
   runDemo: async (options) => (await import('./demo.ts')).runDemo(options),
@@ -160,6 +162,7 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     await (why === 'taken' ? proxy.retire() : proxy.drain());
   } finally {
     await proxy.close();
+    await modules.flushLog();
   }
   return EXIT_CODES.fine;
 }
