@@ -43,6 +43,8 @@ export interface StartOptions {
   readonly listeners?: number;
   /** Beside this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** The limit of open files, soft and hard. */
+  readonly openFiles?: number;
   /** Descriptors to be passed as 3, 4, … */
   readonly sockets?: readonly number[];
   /**
@@ -77,7 +79,9 @@ export class RunningProxy {
     this.#directory = directory;
     const node = [process.execPath, '--max-semi-space-size=1', PROGRAM];
     // The shell becomes the program, so that the sockets are its own: as a service manager starts it.
-    const shell = sockets.length === 0 ? [] : ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'];
+    const limit = options.openFiles === undefined ? '' : `ulimit -n ${options.openFiles} && `;
+    const start = `${limit}LISTEN_PID=$$ exec "$@"`;
+    const shell = sockets.length === 0 && limit === '' ? [] : ['sh', '-c', start, 'sh'];
     const [program = '', ...rest] = [...shell, ...node, '-c', join(directory, 'pgtls.toml')];
     const output = openOutput(directory, options.stdout ?? 'socket');
     this.#child = spawn(program, rest, {
