@@ -8,6 +8,7 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { release } from 'node:os';
 import { resolve } from 'node:path';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { type ConfigDiagnostic, formatDiagnostic } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
@@ -355,8 +356,9 @@ if (isProgram(process.argv[1])) {
       read: readText,
     },
     pid: process.pid,
+    // Not by process.stdout, which makes a pipe non-blocking for all who share it as soon as it is looked at.
     // biome-ignore lint/style/noProcessEnv: as above
-    hasColours: process.stdout.isTTY === true && !process.env['NO_COLOR'],
+    hasColours: isatty(1) && !process.env['NO_COLOR'],
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),

@@ -1,12 +1,16 @@
 /** Backends that stop answering, go away and come back: what their clients see, while those of another route see nothing. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Bystander } from '../support/bystander.ts';
 import type { ByteChannel } from '../support/byte-channel.ts';
 import { LOCAL_NAMES } from '../support/certificates.ts';
-import { ListenerTls, plainBackend, type Table } from '../support/config.ts';
+import { ListenerTls, plainBackend, type RouteText, type Table } from '../support/config.ts';
+import { CAN_CUT_OFF, CutOffNetwork } from '../support/cut-off-network.ts';
 import { type BackendScript, FakeBackend, readStartup, welcome } from '../support/fake-backend.ts';
 import { material } from '../support/material.ts';
 import { OwnCluster } from '../support/own-cluster.ts';
@@ -216,3 +220,50 @@ test('a backend that restarts tells its sessions 57P01, new clients are told 080
   expect(await ask(again, 'select 1')).toEqual([['1']]);
   await bystander.wasUndisturbed();
 });
+
+test.skipIf(!CAN_CUT_OFF)(
+  'a backend that is gone without a word is noticed after tcp_user_timeout, and logins are told 08006 after connect_timeout',
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pgtls-e2e-cut-'));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    const network = await CutOffNetwork.create();
+    const path = (name: string) => join(directory, name);
+    const route = (name: string, backend: Table): RouteText => ({
+      name,
+      listener: {
+        bind_address: `unix:${path(name)}`,
+        sslmode: 'prefer',
+        tcp_user_timeout: '3s',
+      },
+      backend: { ...backend, sslmode: 'disable' },
+    });
+    const faulty = { address: network.address, connect_timeout: '2s' };
+    const config = tls.config([
+      route('faulty', faulty),
+      route('quiet', { address: `unix:${material().plain.socketPath}` }),
+    ]);
+    const proxy = await proxyForTest(config, { networkOf: network.near });
+    const open = async (name: string) => {
+      const channel = await openTcp({ path: path(name) });
+      onTestFinished(() => channel.destroy());
+      return channel;
+    };
+    const [session, other] = [await open('faulty'), await open('quiet')];
+    await Promise.all([startSession(session), startSession(other)]);
+    network.pullCable();
+    const begun = performance.now();
+    await session.write(query('select 1'));
+    const late = await open('faulty');
+    await late.write(STARTUP);
+    expect(await readError(late)).toMatchObject({ S: 'FATAL', C: '08006' });
+    expect(await ask(other, 'select 1')).toEqual([['1']]);
+    await session.rest();
+    expect(performance.now() - begun).toBeLessThan(30_000);
+    expect(await proxy.logged({ event: 'conn.close', phase: 'relay' })).toMatchObject({
+      route: 'faulty',
+      reason: 'backend_reset',
+      fault_side: 'backend',
+    });
+    expect(await ask(other, 'select 1')).toEqual([['1']]);
+  },
+);

@@ -1,4 +1,5 @@
 /** A log that nobody reads, and a disk that is full: neither sessions nor logins notice, and what is lost is counted. */
+import { constants, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { adminPort, Scrape } from '../support/admin-client.ts';
 import { Bystander } from '../support/bystander.ts';
@@ -115,4 +116,13 @@ test('a disk that is full for the log costs its lines, which are counted, and no
   expect(first.stream.destroyed).toBe(false);
   first.destroy();
   await proxy.stop();
+});
+
+test('stdout stays as it is for others who share it: its blocking mode is not touched', async () => {
+  const { O_NONBLOCK } = constants;
+  const proxy = await start({ stdout: 'pipe' }, await quietPort());
+  const [, flags = ''] = /^flags:\s+(\d+)/m.exec(
+    readFileSync(`/proc/${proxy.pid}/fdinfo/1`, 'utf8'),
+  ) ?? [''];
+  expect(Number.parseInt(flags, 8) & O_NONBLOCK).toBe(0);
 });

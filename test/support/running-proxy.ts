@@ -45,6 +45,8 @@ export interface StartOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** The limit of open files, soft and hard. */
   readonly openFiles?: number;
+  /** The process whose network the program is to have. */
+  readonly networkOf?: number;
   /** Descriptors to be passed as 3, 4, … */
   readonly sockets?: readonly number[];
   /**
@@ -77,7 +79,9 @@ export class RunningProxy {
   private constructor(directory: string, options: StartOptions) {
     const { environment = {}, sockets = [] } = options;
     this.#directory = directory;
-    const node = [process.execPath, '--max-semi-space-size=1', PROGRAM];
+    const { networkOf } = options;
+    const enter = networkOf === undefined ? [] : ['nsenter', '-t', String(networkOf), '-n', '--'];
+    const node = [...enter, process.execPath, '--max-semi-space-size=1', PROGRAM];
     // The shell becomes the program, so that the sockets are its own: as a service manager starts it.
     const limit = options.openFiles === undefined ? '' : `ulimit -n ${options.openFiles} && `;
     const start = `${limit}LISTEN_PID=$$ exec "$@"`;
