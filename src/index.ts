@@ -9,7 +9,7 @@ export {
   PgtlsError,
   type PgtlsErrorCode,
 } from './errors.ts';
-export { createLogger, type Logger, type LoggerOptions } from './observability/logger.ts';
+export type { Logger, LoggerOptions } from './observability/logger.ts';
 export {
   type ClientHello,
   type ClientHelloChoice,
@@ -21,6 +21,7 @@ export {
   refuse,
   type SessionStart,
 } from './proxy/hooks.ts';
+export { createLogger } from './proxy/process-log.ts';
 export {
   type BoundAddress,
   type Proxy,

@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import { loadConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
-import { createLogger } from '../observability/logger.ts';
+import { createLogger } from '../proxy/process-log.ts';
 import { startProxy } from '../proxy/proxy.ts';
 import { createDemoCertificates } from './demo/certificate-files.ts';
 import { Cleanup } from './demo/cleanup.ts';

@@ -8,6 +8,7 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { release } from 'node:os';
 import { resolve } from 'node:path';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { type ConfigDiagnostic, formatDiagnostic } from '../config/diagnostics.ts';
 import type { Environment } from '../config/environment.ts';
@@ -76,6 +77,8 @@ type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload' | 'passedSocke
 export interface CliModules {
   loadNative(): Promise<NativeModule>;
   createLogger(options: LoggerOptions): Promise<Logger>;
+  /** Resolves when what was logged is written, or cannot be. */
+  flushLog(): Promise<void>;
   startProxy(config: Config, dependencies: ProxyDependencies): Promise<RunningProxy>;
   runDemo(options: DemoOptions): Promise<number>;
 }
@@ -90,8 +93,8 @@ interface Loaded {
 
 const MODULES: CliModules = {
   loadNative: () => import('../data-plane/data-plane.ts'),
-  createLogger: async (options) =>
-    (await import('../observability/logger.ts')).createLogger(options),
+  createLogger: async (options) => (await import('../proxy/process-log.ts')).createLogger(options),
+  flushLog: async () => (await import('../proxy/process-log.ts')).flushLog(),
   startProxy: async (config, dependencies) =>
     (await import('../proxy/proxy.ts')).startProxy(config, dependencies),
   runDemo: async (options) => (await import('./demo.ts')).runDemo(options),
@@ -164,6 +167,7 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     await (why === 'taken' ? proxy.retire() : proxy.drain());
   } finally {
     await proxy.close();
+    await modules.flushLog();
   }
   return EXIT_CODES.fine;
 }
@@ -369,8 +373,9 @@ if (isProgram(process.argv[1])) {
       read: readText,
     },
     pid: process.pid,
+    // Not by process.stdout, which makes a pipe non-blocking for all who share it as soon as it is looked at.
     // biome-ignore lint/style/noProcessEnv: as above
-    hasColours: process.stdout.isTTY === true && !process.env['NO_COLOR'],
+    hasColours: isatty(1) && !process.env['NO_COLOR'],
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),

@@ -133,6 +133,11 @@ export function notify(message: string): boolean {
   return converting(() => loadBinding().notify(message));
 }
 
+/** Writes what the blocking descriptor takes of a line at once: how many bytes, 0 for none now, -1 when writing fails. */
+export function sendAtOnce(fd: number, line: Buffer): number {
+  return loadBinding().sendAtOnce(fd, line);
+}
+
 /** How many files the process may have open, raised as far as it may be; null = unknown. */
 export function raiseOpenFilesLimit(): number | null {
   return converting(() => loadBinding().raiseOpenFilesLimit());

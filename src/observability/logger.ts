@@ -3,9 +3,10 @@
  * installed.
  */
 import { createRequire } from 'node:module';
-import type { Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { type DestinationStream, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { LogWriter } from './log-writer.ts';
 
 /** Every line goes through one of these; its `event` field names what happened. */
 export type Logger = PinoLogger;
@@ -18,27 +19,30 @@ export interface LoggerOptions {
   readonly destination?: Writable;
 }
 
-const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+/** The same with a destination, be it stdout's. */
+type DirectedOptions = Omit<LoggerOptions, 'destination'> & {
+  readonly destination: Writable | LogWriter;
+};
 
-type PrettyFactory = (options: { destination: Writable | number; sync: true }) => DestinationStream;
+type PrettyFactory = (options: { destination: Writable; sync: true }) => DestinationStream;
 
 /** Makes the logger; without pino-pretty the format `pretty` falls back to JSON, with a warning. */
-export function createLogger(options: LoggerOptions): Logger {
-  const wantsPretty = options.format === 'pretty';
+export function createLogger({ level, format, destination }: DirectedOptions): Logger {
+  const wantsPretty = format === 'pretty';
   const pretty = wantsPretty ? loadPretty() : null;
-  const destination =
-    pretty === null
-      ? (options.destination ?? standardOutput())
-      : pretty({ destination: options.destination ?? 1, sync: true });
   const logger = pino(
     {
-      level: options.level,
+      level,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination,
+    pretty === null ? destination : pretty({ destination: asStream(destination), sync: true }),
   );
+  if (destination instanceof LogWriter) {
+    destination.onDropped = (count) =>
+      logger.warn({ event: 'log.dropped', count }, 'lines of the log were lost before this one');
+  }
   if (wantsPretty && pretty === null) {
     logger.warn(
       { event: 'log.format', requested: 'pretty', used: 'json' },
@@ -48,14 +52,15 @@ export function createLogger(options: LoggerOptions): Logger {
   return logger;
 }
 
-/**
- * Lines that cannot be written (a full disk, a reader that is gone) are lost: no session is to end for them. Up to
- * {@link MAX_UNWRITTEN_BYTES} are kept for when writing works again.
- */
-function standardOutput(): DestinationStream {
-  const destination = pino.destination({ dest: 1, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
-  destination.on('error', () => {});
-  return destination;
+function asStream(destination: Writable | LogWriter): Writable {
+  if (!(destination instanceof LogWriter)) {
+    return destination;
+  }
+  const write = (line: unknown, _encoding: string, done: () => void) => {
+    destination.write(String(line));
+    done();
+  };
+  return new Writable({ decodeStrings: false, write });
 }
 
 function loadPretty(): PrettyFactory | null {

@@ -41,7 +41,8 @@ export type NumberName =
   | 'pgtls_bytes_total'
   | 'pgtls_cancel_requests_total'
   | 'pgtls_channel_binding_conflicts_total'
-  | 'pgtls_worker_restarts_total';
+  | 'pgtls_worker_restarts_total'
+  | 'pgtls_log_lines_dropped_total';
 
 /** The name of a metric. */
 export type MetricName = HistogramName | NumberName;
@@ -160,5 +161,10 @@ export const METRICS: Readonly<Record<MetricName, MetricDescription>> = {
     'counter',
     '',
     'Worker threads that died and were replaced.',
+  ),
+  pgtls_log_lines_dropped_total: describe(
+    'counter',
+    '',
+    'Lines of the log that were lost because nobody took them.',
   ),
 };

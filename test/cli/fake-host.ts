@@ -115,6 +115,10 @@ export class FakeProcess {
         this.calls.push(`createLogger ${level} ${format}`);
         return Promise.resolve(this.#logger());
       },
+      flushLog: () => {
+        this.calls.push('flushLog');
+        return Promise.resolve();
+      },
       startProxy: () => this.#startProxy(settings),
       runDemo: async ({ stop, logLevel }) => {
         this.calls.push(`demo ${logLevel}`);

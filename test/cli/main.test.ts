@@ -53,7 +53,7 @@ describe('pgtls -c', () => {
     await vi.waitFor(() => expect(fake.calls).toContain('drain'));
     fake.finishDrain();
     expect(await exitCode).toBe(0);
-    expect(fake.calls.slice(2)).toEqual(['drain', 'close']);
+    expect(fake.calls.slice(2)).toEqual(['drain', 'close', 'flushLog']);
     expect(fake.exits).toEqual([]);
   });
 
@@ -99,7 +99,7 @@ describe('pgtls -c', () => {
       expect(fake.calls).toContain('launch');
     });
     expect(await exitCode).toBe(0);
-    expect(fake.calls.slice(-3)).toEqual(['launch', 'retire', 'close']);
+    expect(fake.calls.slice(-4)).toEqual(['launch', 'retire', 'close', 'flushLog']);
   });
 
   it('goes on when the successor fails, and says why', async () => {

@@ -111,6 +111,11 @@ export class OwnCluster {
     }
   }
 
+  /** Restarts the server on its port, `meanwhile` while it is down. */
+  restart(meanwhile: () => Promise<void>): Promise<void> {
+    return this.#cluster.restart(meanwhile);
+  }
+
   /** Stops the server and removes its files. */
   async stop(): Promise<void> {
     await this.#cluster.stop();

@@ -3,12 +3,24 @@
  *
  * Ownership: {@link RunningProxy.start} registers nothing by itself; {@link proxyForTest} ties the process to the test.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { until, WAIT_MILLIS, within } from './until.ts';
@@ -31,8 +43,17 @@ export interface StartOptions {
   readonly listeners?: number;
   /** Beside this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** The limit of open files, soft and hard. */
+  readonly openFiles?: number;
+  /** The process whose network the program is to have. */
+  readonly networkOf?: number;
   /** Descriptors to be passed as 3, 4, … */
   readonly sockets?: readonly number[];
+  /**
+   * What stdout is: a socket, as a service manager gives, unless said otherwise; a pipe, as a shell gives; or a file, of which
+   * nothing is read.
+   */
+  readonly stdout?: 'socket' | 'pipe' | { readonly file: string };
 }
 
 /** Starts the proxy and stops it when the running test ends, whatever its outcome. */
@@ -50,20 +71,31 @@ export class RunningProxy {
   /** Every log line until now. */
   readonly logs: LogLine[] = [];
   readonly #child: ChildProcess;
+  readonly #log: Readable | null;
   readonly #directory: string;
   readonly #exited: Promise<Exit>;
   #other = '';
 
-  private constructor(directory: string, { environment = {}, sockets = [] }: StartOptions) {
+  private constructor(directory: string, options: StartOptions) {
+    const { environment = {}, sockets = [] } = options;
     this.#directory = directory;
-    const node = [process.execPath, '--max-semi-space-size=1', PROGRAM];
+    const { networkOf } = options;
+    const enter = networkOf === undefined ? [] : ['nsenter', '-t', String(networkOf), '-n', '--'];
+    const node = [...enter, process.execPath, '--max-semi-space-size=1', PROGRAM];
     // The shell becomes the program, so that the sockets are its own: as a service manager starts it.
-    const shell = sockets.length === 0 ? [] : ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh'];
+    const limit = options.openFiles === undefined ? '' : `ulimit -n ${options.openFiles} && `;
+    const start = `${limit}LISTEN_PID=$$ exec "$@"`;
+    const shell = sockets.length === 0 && limit === '' ? [] : ['sh', '-c', start, 'sh'];
     const [program = '', ...rest] = [...shell, ...node, '-c', join(directory, 'pgtls.toml')];
+    const output = openOutput(directory, options.stdout ?? 'socket');
     this.#child = spawn(program, rest, {
-      stdio: ['ignore', 'pipe', 'pipe', ...sockets],
+      stdio: ['ignore', output.child, 'pipe', ...sockets],
       env: { ...process.env, ...environment },
     });
+    if (typeof output.child === 'number') {
+      closeSync(output.child);
+    }
+    this.#log = output.reader ?? this.#child.stdout;
     this.#exited = once(this.#child, 'close').then(([code, signal]) => ({ code, signal }));
     this.#read();
   }
@@ -143,6 +175,16 @@ export class RunningProxy {
     renameSync(`${this.configFile}.new`, this.configFile);
   }
 
+  /** Leaves what is logged from now on unread. */
+  stopReadingLog(): void {
+    this.#log?.pause();
+  }
+
+  /** Reads what was left, and goes on. */
+  readLogAgain(): void {
+    this.#log?.resume();
+  }
+
   /** Sends a signal. */
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
@@ -198,9 +240,9 @@ export class RunningProxy {
   }
 
   #read(): void {
-    const { stdout, stderr } = this.#child;
-    if (stdout !== null) {
-      createInterface({ input: stdout }).on('line', (line) => this.#keep(line));
+    const { stderr } = this.#child;
+    if (this.#log !== null) {
+      createInterface({ input: this.#log }).on('line', (line) => this.#keep(line));
     }
     stderr?.on('data', (chunk: Buffer) => {
       this.#other += chunk.toString();
@@ -214,6 +256,25 @@ export class RunningProxy {
       this.#other += `${line}\n`;
     }
   }
+}
+
+/** What the program writes to, and where that is read unless the child process has it. */
+function openOutput(
+  directory: string,
+  stdout: NonNullable<StartOptions['stdout']>,
+): { child: number | 'pipe'; reader: Readable | null } {
+  if (stdout === 'socket') {
+    // Node's word for what is a pair of sockets.
+    return { child: 'pipe', reader: null };
+  }
+  if (stdout !== 'pipe') {
+    return { child: openSync(stdout.file, 'a'), reader: null };
+  }
+  const path = join(directory, 'stdout');
+  execFileSync('mkfifo', [path]);
+  const { O_RDONLY, O_NONBLOCK } = constants;
+  const reader = new Socket({ fd: openSync(path, O_RDONLY | O_NONBLOCK), writable: false });
+  return { child: openSync(path, 'w'), reader };
 }
 
 /** Runs the program to its end with these arguments. */

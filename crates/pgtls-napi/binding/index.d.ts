@@ -651,6 +651,15 @@ export interface RouteSnapshot {
   metrics: RouteMetrics
 }
 
+/**
+ * Writes to the blocking descriptor `fd` what it takes at once of `line`, and says how many bytes that is: 0 when it takes
+ * nothing now, -1 when writing fails.
+ *
+ * Its blocking mode is not touched: other processes share it. A socket is sent to without waiting; anything else is asked first
+ * whether there is room, which only another process that writes there at this moment can take away.
+ */
+export declare function sendAtOnce(fd: number, line: Buffer): number
+
 /** Open legs that agreed on the same. */
 export interface TlsConnectionCount {
   /** Which leg. */

@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { DataPlane, bindListener, boundAddress, buildInfo, inspect, notify, raiseOpenFilesLimit, receiveAtOnce } = nativeBinding
+const { DataPlane, bindListener, boundAddress, buildInfo, inspect, notify, raiseOpenFilesLimit, receiveAtOnce, sendAtOnce } = nativeBinding
 export { DataPlane }
 export { bindListener }
 export { boundAddress }
@@ -782,4 +782,5 @@ export { inspect }
 export { notify }
 export { raiseOpenFilesLimit }
 export { receiveAtOnce }
+export { sendAtOnce }
 export const __napiBindingTarget = __napiLoadedBindingTarget

@@ -23,4 +23,5 @@ mod options;
 mod process;
 mod questions;
 mod receive;
+mod send;
 mod server_options;

@@ -90,6 +90,15 @@ export class PostgresCluster {
     }
   }
 
+  /** Stops the server, lets `meanwhile` be done, and starts it on the port that it had. */
+  async restart(meanwhile: () => Promise<void>): Promise<void> {
+    await this.stop();
+    await meanwhile();
+    if (!(await this.#startOn(this.#port))) {
+      throw new PgtlsError('PGTLS_START_FAILED', `PostgreSQL didn't start again:\n${this.log}`);
+    }
+  }
+
   /** Fast shutdown (sessions are ended), then harder means; idempotent. */
   async stop(): Promise<void> {
     const child = this.#process;

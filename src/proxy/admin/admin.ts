@@ -21,6 +21,7 @@ import {
 import type { Logger } from '../../observability/logger.ts';
 import { Exposition } from '../../observability/prometheus.ts';
 import type { PassedSocket } from '../listeners.ts';
+import { droppedLogLines } from '../process-log.ts';
 import type { ProxyStatus } from '../status.ts';
 import { ConnectionCounts } from './connection-counts.ts';
 import { Reachability } from './reachability.ts';
@@ -153,6 +154,7 @@ class RunningAdmin implements Admin {
       status: this.#options.status,
       counts: this.#counts,
       reading: this.#read(),
+      droppedLogLines: droppedLogLines(),
     });
     const body = await this.#exposition.text(samples);
     return { status: 200, contentType: this.#exposition.contentType, body };

@@ -30,10 +30,12 @@ export interface SampleSources {
   readonly counts: ConnectionCounts;
   /** null = the proxy starts. */
   readonly reading: Reading | null;
+  readonly droppedLogLines: number;
 }
 
 /** Everything at this moment. */
-export function samplesOf({ buildInfo, status, counts, reading }: SampleSources): Samples {
+export function samplesOf(sources: SampleSources): Samples {
+  const { buildInfo, status, counts, reading, droppedLogLines } = sources;
   const routes = reading?.routes ?? [];
   const each = <Sample>(of: (route: RouteReading) => readonly Sample[]): Sample[] =>
     routes.flatMap(of);
@@ -52,6 +54,7 @@ export function samplesOf({ buildInfo, status, counts, reading }: SampleSources)
       reloadSamples(status.reloads('certificates'), { route: name }),
     ),
     pgtls_worker_restarts_total: reading === null ? [] : [one(reading.workerRestarts)],
+    pgtls_log_lines_dropped_total: [one(droppedLogLines)],
   };
 }
 
