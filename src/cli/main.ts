@@ -16,6 +16,7 @@ import { loadConfig, loadInspectedConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
 import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
 import type { Logger, LoggerOptions } from '../observability/logger.ts';
+import { fingerprintNow } from '../proxy/file-watch.ts';
 import type { PassedSocket } from '../proxy/listeners.ts';
 import type { Proxy as PgtlsProxy, ProxyDependencies } from '../proxy/proxy.ts';
 import type { ConfigSource } from '../proxy/reload.ts';
@@ -71,7 +72,10 @@ interface NativeModule extends NativeService, NativeProbe {
 }
 
 /** What the command needs of a running proxy. */
-type RunningProxy = Pick<PgtlsProxy, 'drain' | 'close' | 'reload' | 'passedSockets' | 'retire'>;
+type RunningProxy = Pick<
+  PgtlsProxy,
+  'drain' | 'close' | 'reload' | 'whileUnchanged' | 'passedSockets' | 'retire'
+>;
 
 /** The parts that a command loads when it needs them; tests put fakes here. */
 export interface CliModules {
@@ -159,7 +163,9 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     };
   });
   const sockets = () => proxy.passedSockets();
-  const takeover = new Takeover({ launch: host.launchSuccessor, sockets, onTaken, logger });
+  const whileUnchanged = (work: () => Promise<void>) => proxy.whileUnchanged(work);
+  const launch = host.launchSuccessor;
+  const takeover = new Takeover({ launch, sockets, whileUnchanged, onTaken, logger });
   onTakeover = () => void takeover.begin();
   const why = await Promise.race([signals.requested, taken]);
   takeover.abort();
@@ -182,6 +188,7 @@ async function startRun(
   const { configPath } = command;
   const predecessor = predecessorOf(host.environment);
   try {
+    const source = sourceOf(command, host);
     const loaded = await load(configPath, 'warning', host, modules);
     const config = withLogOptions(loaded.config, command);
     const logger = await modules.createLogger({ level: config.logLevel, format: config.logFormat });
@@ -198,7 +205,7 @@ async function startRun(
     const sockets = predecessor?.sockets ?? activated(native, host, logger);
     const dependencies = {
       logger,
-      source: sourceOf(command, host),
+      source,
       state,
       onReload: (phase: 'begins' | 'ends') => manager.reload(phase),
       ...(sockets === null ? {} : { inherited: sockets }),
@@ -308,8 +315,10 @@ function watchShutdown(
 /** The file, to be read again while the proxy runs. */
 function sourceOf(command: CommandOf<'run'>, host: CliHost): ConfigSource {
   const { configPath } = command;
+  const file = resolve(configPath);
   return {
-    file: resolve(configPath),
+    file,
+    before: fingerprintNow([file]),
     load: async (inspect) => {
       const { config, warnings } = await loadInspectedConfig(
         configPath,

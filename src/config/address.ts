@@ -198,7 +198,12 @@ function lengthChecked(path: string): Parsed<string> {
 }
 
 function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  } catch {
+    // Not to be reached now (EACCES, ELOOP): whoever binds it or connects to it tells.
+    return false;
+  }
 }
 
 function success<T>(value: T): { ok: true; value: T } {

@@ -77,9 +77,14 @@ export class ServerSocket {
     return serverDescriptor(this.#server);
   }
 
-  /** Whether the path is removed at the end. */
+  /** Whether the path is removed at the end: it is ours, and leads to the file still that was bound. */
   get ownsPath(): boolean {
-    return this.#file !== null;
+    const { address } = this.#options;
+    if (address.kind !== 'unix' || this.#file === null) {
+      return false;
+    }
+    const found = fileAt(address.path);
+    return found?.dev === this.#file.dev && found.ino === this.#file.ino;
   }
 
   /** An inherited path is ours from now on, if it was the predecessor's. */
@@ -101,17 +106,10 @@ export class ServerSocket {
    */
   removePath(): void {
     const { address } = this.#options;
-    if (address.kind !== 'unix' || this.#file === null) {
-      return;
+    if (address.kind === 'unix' && this.ownsPath) {
+      removeQuietly(address.path);
     }
-    const { dev, ino } = this.#file;
     this.#file = null;
-    quietly(() => {
-      const found = fileAt(address.path);
-      if (found?.dev === dev && found.ino === ino) {
-        unlinkSync(address.path);
-      }
-    });
   }
 
   async #listenOnPath(path: string): Promise<void> {
@@ -181,20 +179,20 @@ export class ServerSocket {
   }
 }
 
-/** Removes the path of a socket that nobody listens on, if that can be. */
+/** Removes the path of a socket that nobody listens on, if that can be: the end of a listener is not to fail for its path. */
 export function removeQuietly(path: string): void {
-  quietly(() => unlinkSync(path));
-}
-
-/** The end of a listener is not to fail for its path. */
-function quietly(remove: () => void): void {
   try {
-    remove();
+    unlinkSync(path);
   } catch {
     // Gone already, or to be replaced by whoever binds it next.
   }
 }
 
+/** null = none, or none that can be seen: nothing of ours. */
 function fileAt(path: string): BigIntStats | null {
-  return lstatSync(path, { bigint: true, throwIfNoEntry: false }) ?? null;
+  try {
+    return lstatSync(path, { bigint: true, throwIfNoEntry: false }) ?? null;
+  } catch {
+    return null;
+  }
 }

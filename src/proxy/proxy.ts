@@ -38,6 +38,7 @@ import {
   ConfigReload,
   type ConfigSource,
   certificatesNow,
+  limited,
   type ReloadObserver,
   tellListeners,
 } from './reload.ts';
@@ -80,6 +81,8 @@ export interface Proxy {
   reloadCertificates(): Promise<void>;
   /** Stops accepting, waits for sessions at most shutdown_timeout, closes; idempotent. */
   drain(): Promise<void>;
+  /** Runs `work` while nothing is reloaded; who asks for a reload meanwhile waits. Rejects as `work` does. */
+  whileUnchanged(work: () => Promise<void>): Promise<void>;
   /** The listening sockets, for a successor; they stay this proxy's. */
   passedSockets(): PassedSocket[];
   /**
@@ -180,7 +183,7 @@ async function startRoutes(
   const options = optionsOf(config);
   const before = {
     certificates: certificatesNow(config, options),
-    source: source === null ? null : fingerprintNow([source.file]),
+    source: source === null ? null : (source.before ?? fingerprintNow([source.file])),
   };
   const reports = new ReportCount();
   const dataPlane = await createDataPlane(options, (event) => {
@@ -246,17 +249,6 @@ function reloadObserver({ status, admin }: Ground): ReloadObserver {
     },
     inspected: (inspection) => {
       status.inspection = inspection;
-    },
-  };
-}
-
-/** Reads what the process can hold. */
-function limited(source: ConfigSource, within: (config: Config) => Config): ConfigSource {
-  return {
-    file: source.file,
-    load: async (inspect) => {
-      const loaded = await source.load(inspect);
-      return { ...loaded, config: within(loaded.config) };
     },
   };
 }
@@ -345,6 +337,10 @@ class RunningProxy implements Proxy {
 
   drain(): Promise<void> {
     return this.#end(() => this.#shutdown.drain());
+  }
+
+  whileUnchanged(work: () => Promise<void>): Promise<void> {
+    return this.#parts.reload.whileUnchanged(work);
   }
 
   passedSockets(): PassedSocket[] {

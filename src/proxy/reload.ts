@@ -22,6 +22,8 @@ import { adminFiles, watchedFiles } from './watched-files.ts';
 export interface ConfigSource {
   /** Absolute; watched with reload_on_change. */
   readonly file: string;
+  /** What {@link fingerprintNow} gave before it was read for the start, so that no change after it is missed. */
+  readonly before?: string;
   /** Reads and checks it all; `inspect` reads the certificates of a configuration. Rejects with PgtlsError. */
   load(inspect: (config: Config) => Promise<Inspection>): Promise<SourceConfig>;
 }
@@ -30,6 +32,17 @@ export interface ConfigSource {
 export interface SourceConfig {
   readonly config: Config;
   readonly warnings: readonly ConfigDiagnostic[];
+}
+
+/** The same, as far as `within` lets it: what the process can hold. */
+export function limited(source: ConfigSource, within: (config: Config) => Config): ConfigSource {
+  return {
+    file: source.file,
+    load: async (inspect) => {
+      const loaded = await source.load(inspect);
+      return { ...loaded, config: within(loaded.config) };
+    },
+  };
 }
 
 /** What a reload acts on. */
@@ -148,6 +161,11 @@ export class ConfigReload {
       return this.#try('request', () => this.#load(source));
     });
     return this.#next;
+  }
+
+  /** Runs `work` behind the reload under way, if there is one, and before those that are asked for meanwhile. */
+  whileUnchanged(work: () => Promise<void>): Promise<void> {
+    return this.#queue(work);
   }
 
   #queue(work: () => Promise<void>): Promise<void> {

@@ -21,6 +21,11 @@ export interface TakeoverOptions {
   /** Starts a process with these sockets; throws when that cannot be. */
   readonly launch: (sockets: readonly PassedSocket[]) => Successor;
   readonly sockets: () => readonly PassedSocket[];
+  /**
+   * Runs `work` while nothing is reloaded: a successor binds what is new in the file, as a reload would, and is to be given all
+   * that is bound here.
+   */
+  readonly whileUnchanged: (work: () => Promise<void>) => Promise<void>;
   /** Called once, when a successor accepts: now stop accepting. */
   readonly onTaken: (successorPid: number) => void;
   readonly logger: Logger;
@@ -33,6 +38,7 @@ const DEADLINE_MILLIS = 60_000;
 /** One takeover at a time, and none after one that succeeded or after `abort`. */
 export class Takeover {
   readonly #options: TakeoverOptions;
+  #isUnderWay = false;
   #successor: Successor | null = null;
   #isOver = false;
 
@@ -40,26 +46,21 @@ export class Takeover {
     this.#options = options;
   }
 
-  /** Starts a successor and waits for it; what goes wrong is in the log. Never rejects. */
+  /** Starts a successor, behind a reload under way, and waits for it; what goes wrong is in the log. Never rejects. */
   async begin(): Promise<void> {
-    const { logger, launch, sockets, onTaken } = this.#options;
-    if (this.#isOver || this.#successor !== null) {
+    const { logger, whileUnchanged } = this.#options;
+    if (this.#isOver || this.#isUnderWay) {
       const why = this.#isOver ? 'this process is ending' : 'a successor is starting already';
       logger.warn({ event: 'takeover', result: 'ignored' }, why);
       return;
     }
+    this.#isUnderWay = true;
     try {
-      const successor = launch(sockets());
-      this.#successor = successor;
-      const fields = { event: 'takeover', successor_pid: successor.pid };
-      logger.info(fields, 'a successor is starting');
-      await this.#inTime(successor);
-      this.#isOver = true;
-      logger.info({ ...fields, result: 'success' }, 'the successor accepts connections');
-      onTaken(successor.pid);
+      await whileUnchanged(() => this.#replace());
     } catch (err) {
       this.#tellFailure(err);
     } finally {
+      this.#isUnderWay = false;
       this.#successor = null;
     }
   }
@@ -68,6 +69,23 @@ export class Takeover {
   abort(): void {
     this.#isOver = true;
     this.#successor?.kill();
+  }
+
+  async #replace(): Promise<void> {
+    const { logger, launch, sockets, onTaken } = this.#options;
+    if (this.#isOver) {
+      return;
+    }
+    const successor = launch(sockets());
+    this.#successor = successor;
+    const fields = { event: 'takeover', successor_pid: successor.pid };
+    logger.info(fields, 'a successor is starting');
+    await this.#inTime(successor);
+    this.#isOver = true;
+    // No abort is to end it any more.
+    this.#successor = null;
+    logger.info({ ...fields, result: 'success' }, 'the successor accepts connections');
+    onTaken(successor.pid);
   }
 
   #tellFailure(err: unknown): void {

@@ -168,6 +168,7 @@ export class FakeProcess {
       reload: async () => {
         this.calls.push('reload');
       },
+      whileUnchanged: (work: () => Promise<void>) => work(),
       passedSockets: () => [],
       retire: async () => {
         this.calls.push('retire');

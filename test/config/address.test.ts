@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -53,6 +53,13 @@ describe('an address to listen on', () => {
     ['unix:@abstract', 'names no socket'],
   ])('cannot be %s', (text, message) => {
     expect(bind(text)).toEqual({ ok: false, message: expect.stringContaining(message) });
+  });
+
+  it('can be a path that cannot be looked at now', () => {
+    const loop = join(makeDirectory(), 'loop');
+    symlinkSync(loop, loop);
+    expect(bind(`unix:${loop}/s`)).toMatchObject({ ok: true });
+    expect(backend(`unix:${loop}/s`)).toMatchObject({ ok: true });
   });
 
   it('cannot be a directory', () => {

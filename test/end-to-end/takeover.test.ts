@@ -7,10 +7,13 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
+  symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend, type Table } from '../support/config.ts';
@@ -40,12 +43,15 @@ beforeEach(async () => {
 
 /** One route by TCP and one by a unix socket. */
 function start(top: Table = {}): Promise<Generations> {
+  return Generations.start(config(top));
+}
+
+/** What {@link start} begins with; `unix` = more keys of that route's listener, null = without it. */
+function config(top: Table = {}, unix: Table | null = {}): string {
   const backend = plainBackend(material().plain.port);
-  const routes = [
-    { name: 'tcp', backend, listener: { bind_address: `127.0.0.1:${port}` } },
-    { name: 'unix', backend, listener: { bind_address: `unix:${path}` } },
-  ];
-  return Generations.start(tls.config(routes, { log_level: 'info', ...top }));
+  const tcp = { name: 'tcp', backend, listener: { bind_address: `127.0.0.1:${port}` } };
+  const other = { name: 'unix', backend, listener: { bind_address: `unix:${path}`, ...unix } };
+  return tls.config(unix === null ? [tcp] : [tcp, other], { log_level: 'info', ...top });
 }
 
 async function login(to: number | { path: string }): Promise<ByteChannel> {
@@ -149,6 +155,75 @@ test('a successor reads the file anew: an address that is gone is closed, one th
     }
   });
   expect(existsSync(path)).toBe(false);
+});
+
+test('the mode that the file gives a unix socket by now is set by the successor', async () => {
+  const top = { reload_on_change: false };
+  const generations = await Generations.start(config(top, { unix_socket_mode: '0777' }));
+  expect(lstatSync(path).mode & 0o777).toBe(0o777);
+  generations.proxy.rewrite(config(top, { unix_socket_mode: '0700' }));
+  await generations.next();
+  expect(lstatSync(path).mode & 0o777).toBe(0o700);
+  await login({ path });
+});
+
+test('who negotiates at an address that a reload has just removed is served through a takeover', async () => {
+  const top = { reload_on_change: false, shutdown_timeout: '5m', log_level: 'debug' };
+  const generations = await start(top);
+  const { proxy } = generations;
+  const negotiating = await openTcp({ path });
+  onTestFinished(() => negotiating.destroy());
+  await negotiating.write(SSL_REQUEST.subarray(0, 4));
+  await proxy.logged({ event: 'conn.accept', route: 'unix' });
+  proxy.rewrite(config(top, null));
+  proxy.signal('SIGHUP');
+  await proxy.logged({ event: 'config.reload', result: 'success' });
+  await generations.next();
+  expect(existsSync(path)).toBe(false);
+  await login(port);
+  expect(generations.endedCount).toBe(0);
+  await negotiating.write(SSL_REQUEST.subarray(4));
+  expect((await negotiating.read(1)).toString()).toBe('S');
+  negotiating.destroy();
+  await until('the predecessor has ended', () => generations.endedCount === 1, {
+    explain: () => proxy.output,
+  });
+});
+
+test('what somebody else put in place of a unix socket is neither changed nor removed', async () => {
+  const top = { reload_on_change: false };
+  const generations = await start(top);
+  renameSync(path, `${path}.away`);
+  writeFileSync(path, 'of somebody else', { mode: 0o600 });
+  generations.proxy.rewrite(config(top, { unix_socket_mode: '0777' }));
+  await generations.next();
+  await until('the predecessor has ended', () => generations.endedCount === 1);
+  (await login({ path: `${path}.away` })).destroy();
+  generations.proxy.rewrite(config(top, null));
+  await generations.next();
+  await until('the second has ended', () => generations.endedCount === 2);
+  process.kill(generations.pid, 'SIGTERM');
+  await until('the last one has ended', () => generations.endedCount === 3);
+  expect(readFileSync(path, 'utf8')).toBe('of somebody else');
+  expect(lstatSync(path).mode & 0o777).toBe(0o600);
+});
+
+test('a unix socket whose path cannot be reached any more keeps nobody from a takeover or from the end', async () => {
+  const generations = await start();
+  const directory = dirname(path);
+  const away = `${directory}.away`;
+  renameSync(directory, away);
+  onTestFinished(() => rmSync(away, { recursive: true, force: true }));
+  // Whoever looks behind it gets an error, root included.
+  symlinkSync(directory, directory);
+  await generations.next();
+  (await login(port)).destroy();
+  (await login({ path: join(away, basename(path)) })).destroy();
+  await until('the predecessor has ended', () => generations.endedCount === 1, {
+    explain: () => generations.proxy.output,
+  });
+  process.kill(generations.pid, 'SIGTERM');
+  await until('the last one has ended', () => generations.endedCount === 2);
 });
 
 test('with so_reuseport several programs share a port, and each can be taken over', async () => {

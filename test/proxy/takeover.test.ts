@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type Successor, Takeover } from '../../src/proxy/takeover.ts';
 import { captureLog } from './fixture.ts';
 
@@ -9,7 +9,11 @@ interface Told {
   readonly kills: number[];
 }
 
-function takeover(ready: () => Promise<void>, deadlineMillis = 60_000): Told {
+function takeover(
+  ready: () => Promise<void>,
+  deadlineMillis = 60_000,
+  reloaded: Promise<void> | null = null,
+): Told {
   const { log, logger } = captureLog('info');
   const taken: number[] = [];
   const kills: number[] = [];
@@ -19,7 +23,8 @@ function takeover(ready: () => Promise<void>, deadlineMillis = 60_000): Told {
     const own = pid;
     return { pid: own, ready: ready(), kill: () => kills.push(own) };
   };
-  const options = { launch, sockets: () => [], logger, deadlineMillis };
+  const whileUnchanged = (work: () => Promise<void>) => reloaded?.then(work) ?? work();
+  const options = { launch, sockets: () => [], whileUnchanged, logger, deadlineMillis };
   const made = new Takeover({ ...options, onTaken: (successor) => taken.push(successor) });
   return { takeover: made, log, taken, kills };
 }
@@ -67,5 +72,31 @@ describe('a takeover', () => {
     await told.takeover.begin();
     expect(told.taken).toEqual([]);
     expect(told.log.at(-1)).toMatchObject({ result: 'ignored' });
+  });
+
+  it('is not begun when the process is told to end while a reload is waited for', async () => {
+    let end = () => {};
+    const reloaded = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const told = takeover(() => Promise.resolve(), 60_000, reloaded);
+    const first = told.takeover.begin();
+    await told.takeover.begin();
+    expect(told.log.at(-1)).toMatchObject({ result: 'ignored' });
+    told.takeover.abort();
+    end();
+    await first;
+    expect(told).toMatchObject({ taken: [], kills: [] });
+  });
+
+  it('that has succeeded is not ended by the end of the predecessor', async () => {
+    const told = takeover(() => Promise.resolve());
+    const { takeover: made, taken } = told;
+    const begun = made.begin();
+    await vi.waitFor(() => expect(taken).toEqual([101]));
+    made.abort();
+    await begun;
+    made.abort();
+    expect(told.kills).toEqual([]);
   });
 });

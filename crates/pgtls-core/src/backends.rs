@@ -134,6 +134,20 @@ impl Backends {
         let all = std::iter::once(&self.default).chain(&self.named);
         all.map(|one| &one.backend)
     }
+
+    /// All of them, each once: those first that a client without a server name is led to, then those of server names, then those that
+    /// only a hook can name.
+    pub(crate) fn by_likelihood(&self) -> Vec<&Backend> {
+        let rank = |place: usize| {
+            let is_ruled = self.rules.iter().any(|rule| rule.backend == place);
+            (!is_ruled, !self.by_host.contains(&Some(place)))
+        };
+        let mut named: Vec<_> = self.named.iter().enumerate().collect();
+        named.sort_by_key(|(place, _)| rank(*place));
+        let named = named.into_iter().map(|(_, one)| one);
+        let all = std::iter::once(&self.default).chain(named);
+        all.map(|one| &*one.backend).collect()
+    }
 }
 
 fn unknown(name: &str, key: &'static str) -> TlsConfigError {

@@ -1,11 +1,10 @@
 //! CancelRequests: the one-packet connection that forwards the request.
 //!
-//! A CancelRequest carries nothing but a process id and a secret key (`cancel_registry.rs` knows whose it is). An unknown key is forwarded to each server where its session may be, since another instance may have served it. Anybody can send
-//! one, so few are on their way at a time.
+//! A CancelRequest carries nothing but a process id and a secret key (`cancel_registry.rs` knows whose it is). An unknown key is
+//! forwarded to each server where its session may be (`cancel_unknown.rs`), since another instance may serve it. Anybody can send one,
+//! so few are on their way at a time; the others wait.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::Poll;
+use std::cell::RefCell;
 use std::time::Duration;
 
 use pgtls_wire::encode_cancel_request;
@@ -13,23 +12,19 @@ use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::connection::cancel_registry::{CancelEntry, CancelKey, Known};
-use crate::connection::choose::targets_in_order;
+use crate::connection::cancel_unknown::send_to_all;
 use crate::connection::connect::{Link, Target, connect_in_time};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
 use crate::connection::proxy_header::ClientEnds;
 use crate::data_plane::Shared;
-use crate::options::BackendAddress;
 use crate::report::{CloseReason, FaultSide};
 use crate::routes::Route;
 
 /// How long the server may take to close the connection after it read the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// To how many servers a request with an unknown key is sent at most.
-const MAX_TARGETS: usize = 8;
-
-/// How many requests with unknown keys may be on their way at a time.
+/// How many requests with unknown keys may be on their way at a time. Those that wait are bounded by the limits of connections.
 pub(crate) const MAX_UNKNOWN: usize = 32;
 
 /// How many requests for sessions that a drain has cut may be on their way at a time.
@@ -53,12 +48,11 @@ pub(crate) async fn forward_cancel(
         ends,
         scratch,
     };
-    let result = match shared.cancels.find(key) {
-        Some(place) => request.send_to(&place.backend, &place.target).await,
-        None => match shared.unknown_cancels.try_acquire() {
-            Ok(_slot) => send_to_all(route, host, request).await,
-            Err(_) => Err(too_many()),
-        },
+    let result = if let Some(place) = shared.cancels.find(key) {
+        request.send_to(&place.backend, &place.target).await
+    } else {
+        let _slot = shared.unknown_cancels.acquire().await;
+        send_to_all(route, host, request).await
     };
     match result {
         Ok(()) => Ending::quiet(CloseReason::CancelForwarded),
@@ -70,13 +64,6 @@ pub(crate) async fn forward_cancel(
             ..ending
         },
     }
-}
-
-fn too_many() -> Ending {
-    let message = format!(
-        "its key is unknown, and {MAX_UNKNOWN} requests with unknown keys are being forwarded already"
-    );
-    Ending::by(FaultSide::Proxy, CloseReason::CancelFailed, message)
 }
 
 /// Asks the server to cancel what the entry's own session runs, in at most [`STATEMENT_TIMEOUT`] and with few at a time. Whether it
@@ -101,83 +88,17 @@ pub(crate) async fn cancel_statement(
 
 /// A CancelRequest on its way, and the client it comes from.
 #[derive(Clone, Copy)]
-struct Forwarded<'a> {
+pub(crate) struct Forwarded<'a> {
     packet: &'a [u8],
     ends: Option<&'a ClientEnds>,
     scratch: &'a RefCell<Scratch>,
 }
 
 impl Forwarded<'_> {
-    async fn send_to(self, backend: &Backend, target: &Target) -> Result<(), Ending> {
+    pub(crate) async fn send_to(self, backend: &Backend, target: &Target) -> Result<(), Ending> {
         let link = connect_in_time(backend, target, self.ends, self.scratch).await?;
         send_packet(&link, self.packet, self.scratch).await
     }
-}
-
-/// The key is unknown here: all servers where its session may be get the request at the same time, and one success is enough.
-async fn send_to_all(
-    route: &Route,
-    host: Option<usize>,
-    request: Forwarded<'_>,
-) -> Result<(), Ending> {
-    // A hook may have led the session away from its host's backend.
-    let of_host = host
-        .filter(|_| !route.hooks.route)
-        .and_then(|row| route.backends.of_host(row));
-    let only = of_host.map(|named| &named.backend);
-    let all = route.backends.iter().filter(|_| only.is_none());
-    let addresses = only.into_iter().chain(all).flat_map(|backend| {
-        let addresses = backend.addresses.iter();
-        addresses.map(move |address| (backend, address))
-    });
-    let left = &Cell::new(MAX_TARGETS);
-    let sending = addresses.take(MAX_TARGETS).map(|(backend, address)| {
-        let sent = send_to_address(backend, address, left, request);
-        async move { sent.await.map_err(|ending| ending.naming(address)) }
-    });
-    at_the_same_time(sending).await
-}
-
-/// Sends the request to every server that the address stands for, but to no more than are `left`.
-async fn send_to_address(
-    backend: &Backend,
-    address: &BackendAddress,
-    left: &Cell<usize>,
-    request: Forwarded<'_>,
-) -> Result<(), Ending> {
-    let mut targets = targets_in_order(backend, address).await?;
-    targets.truncate(left.get());
-    left.set(left.get().saturating_sub(targets.len()));
-    let sending = targets
-        .iter()
-        .map(|target| request.send_to(backend, target));
-    at_the_same_time(sending).await
-}
-
-/// Waits for all of them; the error is that of the last.
-async fn at_the_same_time<F: Future<Output = Result<(), Ending>>>(
-    sending: impl Iterator<Item = F>,
-) -> Result<(), Ending> {
-    let mut pending: Vec<_> = sending.map(Box::pin).collect();
-    let mut result = Err(Ending::quiet(CloseReason::CancelFailed));
-    poll_fn(|context| {
-        pending.retain_mut(|sending| match sending.as_mut().poll(context) {
-            Poll::Pending => true,
-            Poll::Ready(sent) => {
-                if result.is_err() {
-                    result = sent;
-                }
-                false
-            }
-        });
-        if pending.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    result
 }
 
 async fn send_packet(link: &Link, packet: &[u8], scratch: &RefCell<Scratch>) -> Result<(), Ending> {

@@ -64,6 +64,17 @@ pub(crate) enum Target {
     Unix(PathBuf),
 }
 
+impl Target {
+    /// Whether both lead to the same address, whatever it is called.
+    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { address, .. }, Self::Tcp { address: other, .. }) => address == other,
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,6 +7,7 @@ mod ask;
 mod authentication;
 pub(crate) mod cancel;
 pub(crate) mod cancel_registry;
+mod cancel_unknown;
 mod choose;
 pub(crate) mod client_socket;
 mod close;

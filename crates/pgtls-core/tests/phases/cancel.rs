@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use pgtls_core::{CloseReason, FaultSide, Phase, Sslmode};
+use pgtls_core::{
+    BackendAddress, CloseReason, DataPlaneOptions, FaultSide, Phase, RouteRule, Sslmode,
+};
 use pgtls_testkit::{
     BackendBehaviour, CancelSeen, DEADLINE, EncryptionAnswer, Ending, FakeBackend, messages,
 };
+use pgtls_tls::options::BackendVerification;
 use pgtls_wire::encode_cancel_request;
 
 use crate::stage::{Arrival, Client, Pki, STARTUP, Stage};
@@ -146,23 +149,93 @@ async fn no_more_than_32_requests_with_unknown_keys_are_on_their_way_at_a_time()
         clients.push(stage.arrive(arrival).await);
     }
     silent.wait_until(|all| all.len() == 32).await;
-    let id = cancel(&stage, 7, b"who?").await;
-    let report = stage
-        .ended(id, CloseReason::CancelFailed, Phase::Route)
-        .await;
-    assert_eq!(report.fault_side, Some(FaultSide::Proxy));
-    let message = report.message.unwrap();
-    assert!(message.contains("32"), "{message}");
+    let arrival = Arrival::plain().with_prefix(&packet).within(600_000);
+    let mut next = stage.arrive(arrival).await;
+    stage.wait_for(|now| now.live_sessions == 33).await;
+    assert_eq!(silent.records().len(), 32);
+    // It waits, and no longer than until places are free.
     silent.hang_up();
     for client in &mut clients {
         client.frontend.read_to_end().await;
     }
-    assert_eq!(silent.records().len(), 32);
-    // The places are free again.
-    let next = stage.arrive(Arrival::plain().with_prefix(&packet)).await;
     silent.wait_until(|all| all.len() == 33).await;
     silent.hang_up();
-    drop((next, clients));
+    next.frontend.read_to_end().await;
+    stage.finish().await;
+}
+
+/// More backends of the first route, each with these servers.
+fn add_backends(options: &mut DataPlaneOptions, servers: &[&[&FakeBackend]]) {
+    let route = &mut options.routes[0];
+    for (index, servers) in servers.iter().enumerate() {
+        let mut backend = route.backend.clone();
+        backend.addresses = servers
+            .iter()
+            .map(|one| crate::stage::address_of(one))
+            .collect();
+        route.backends.push((format!("named-{index}"), backend));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_comes_to_a_server_once_however_many_backends_and_names_lead_there() {
+    let pki = Pki::new();
+    let first = FakeBackend::builder().listen().await;
+    let second = FakeBackend::builder().listen().await;
+    let mut options = pki.options(&[&first]);
+    add_backends(&mut options, &[&[&second, &first], &[&second]]);
+    let named = BackendAddress::Tcp {
+        host: "localhost".to_owned(),
+        port: first.tcp_address().port(),
+    };
+    options.routes[0].backends[1].1.addresses.push(named);
+    let stage = Stage::start(&options).await;
+    let id = cancel(&stage, 7, b"who?").await;
+    assert_eq!(stage.report(id).await.reason, CloseReason::CancelForwarded);
+    assert_eq!((cancels(&first).len(), cancels(&second).len()), (1, 1));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_key_takes_the_way_of_another_backend_where_the_first_one_leads_nowhere() {
+    let pki = Pki::new();
+    let server = pki.tls_backend().listen().await;
+    let mut options = pki.tls_options(&[&server]);
+    add_backends(&mut options, &[&[&server]]);
+    let elsewhere = Pki::new();
+    let strict = &mut options.routes[0].backend.tls;
+    strict.verification = BackendVerification::Ca;
+    strict.root_cert = Some(elsewhere.root_cert());
+    let stage = Stage::start(&options).await;
+    let id = cancel(&stage, 7, b"who?").await;
+    assert_eq!(stage.report(id).await.reason, CloseReason::CancelForwarded);
+    assert_eq!(cancels(&server).len(), 1);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn of_more_than_8_servers_those_of_rules_come_before_those_that_nobody_is_led_to() {
+    let pki = Pki::new();
+    let mut servers = Vec::new();
+    for _ in 0..10 {
+        servers.push(FakeBackend::builder().listen().await);
+    }
+    let [first, rest @ ..] = &servers[..] else {
+        panic!("there are ten");
+    };
+    let mut options = pki.options(&[first]);
+    let lists: Vec<_> = rest.iter().map(|one| vec![one]).collect();
+    let lists: Vec<_> = lists.iter().map(Vec::as_slice).collect();
+    add_backends(&mut options, &lists);
+    options.routes[0].rules.push(RouteRule {
+        user: Some("app".to_owned()),
+        database: None,
+        backend: "named-8".to_owned(),
+    });
+    let stage = Stage::start(&options).await;
+    cancel(&stage, 7, b"who?").await;
+    let counts: Vec<_> = servers.iter().map(|one| cancels(one).len()).collect();
+    assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 0, 0, 1]);
     stage.finish().await;
 }
 
