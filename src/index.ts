@@ -21,7 +21,7 @@ export {
   refuse,
   type SessionStart,
 } from './proxy/hooks.ts';
-export { createLogger } from './proxy/process-log.ts';
+export { createLogger, flushLog } from './proxy/process-log.ts';
 export {
   type BoundAddress,
   type Proxy,

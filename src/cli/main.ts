@@ -25,9 +25,12 @@ import { ProxyState } from '../proxy/state.ts';
 import { type Successor, Takeover } from '../proxy/takeover.ts';
 import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
 import { startPlaced } from './bind-errors.ts';
+import { completionScript } from './completion.ts';
 import type { DemoOptions } from './demo.ts';
 import { canRun, diagnose, formatExamination, type Machine, type NativeProbe } from './doctor.ts';
 import { activated, type NativeService, serviceManager } from './service.ts';
+import { SignalRequest } from './signal-request.ts';
+import { nextSteps, writeStarter } from './starter.ts';
 import { launchSuccessor, predecessorOf } from './successor.ts';
 import {
   type CertificateInspection,
@@ -121,7 +124,7 @@ export async function main(
 function runCommand(command: Command, host: CliHost, modules: CliModules): Promise<number> {
   switch (command.kind) {
     case 'run':
-      return run(command, host, modules);
+      return run(command, host, modules).finally(() => modules.flushLog());
     case 'validate':
       return validate(command, host, modules);
     case 'doctor':
@@ -129,9 +132,12 @@ function runCommand(command: Command, host: CliHost, modules: CliModules): Promi
     case 'demo':
       return demo(command, host, modules);
     case 'init':
-      return init(command, host);
+      writeStarter(command.configPath, command.isForced);
+      host.write(nextSteps(command.configPath));
+      return Promise.resolve(EXIT_CODES.fine);
     case 'completion':
-      return printCompletion(command, host);
+      host.write(completionScript(command.shell));
+      return Promise.resolve(EXIT_CODES.fine);
     case 'version':
       return printVersion(host, modules);
     case 'help':
@@ -146,15 +152,15 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     log?.warn({ event: 'shutdown' }, 'told to end a second time: ending at once'),
   );
   // Before anything takes time: the default action of these signals is to end the process.
-  let onHangup = () => {};
-  let onTakeover = () => {};
-  host.onSignal('SIGHUP', () => onHangup());
-  host.onSignal('SIGUSR2', () => onTakeover());
+  const hangup = new SignalRequest();
+  const succession = new SignalRequest();
+  host.onSignal('SIGHUP', () => hangup.ask());
+  host.onSignal('SIGUSR2', () => succession.ask());
   const { proxy, logger, manager } = await startRun(command, host, modules, (made) => {
     log = made;
   });
   // A failure is in the log by then.
-  onHangup = () => void proxy.reload().catch(() => {});
+  hangup.serve(() => void proxy.reload().catch(() => {}));
   let onTaken: (successorPid: number) => void = () => {};
   const taken = new Promise<'taken'>((resolve) => {
     onTaken = (successorPid) => {
@@ -166,14 +172,13 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
   const whileUnchanged = (work: () => Promise<void>) => proxy.whileUnchanged(work);
   const launch = host.launchSuccessor;
   const takeover = new Takeover({ launch, sockets, whileUnchanged, onTaken, logger });
-  onTakeover = () => void takeover.begin();
+  succession.serve(() => void takeover.begin());
   const why = await Promise.race([signals.requested, taken]);
   takeover.abort();
   try {
     await (why === 'taken' ? proxy.retire() : proxy.drain());
   } finally {
     await proxy.close();
-    await modules.flushLog();
   }
   return EXIT_CODES.fine;
 }
@@ -231,19 +236,6 @@ async function validate(
   }
   host.write(formatRoutes(config, inspection.identities, host.nowMillis()));
   host.write(`${configPath} is valid\n`);
-  return EXIT_CODES.fine;
-}
-
-async function init({ configPath, isForced }: CommandOf<'init'>, host: CliHost): Promise<number> {
-  const { nextSteps, writeStarter } = await import('./starter.ts');
-  writeStarter(configPath, isForced);
-  host.write(nextSteps(configPath));
-  return EXIT_CODES.fine;
-}
-
-async function printCompletion({ shell }: CommandOf<'completion'>, host: CliHost): Promise<number> {
-  const { completionScript } = await import('./completion.ts');
-  host.write(completionScript(shell));
   return EXIT_CODES.fine;
 }
 

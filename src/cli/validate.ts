@@ -155,10 +155,7 @@ export function channelBindingVerdict({
     );
   }
   if (!mayClientsEncrypt) {
-    return (
-      'conflict: a backend with TLS offers SCRAM-SHA-256-PLUS, which libpq refuses on its plaintext connection; ' +
-      'give the listener TLS'
-    );
+    return 'fine: clients without TLS are not offered SCRAM-SHA-256-PLUS';
   }
   return (
     'conflict unless the backend shows the same leaf certificate as this listener: SCRAM-SHA-256-PLUS cannot succeed ' +

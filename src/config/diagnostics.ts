@@ -4,6 +4,7 @@
  *
  * Invariant: reading never stops at the first problem; it is noted in {@link Problems} and a default goes on in its stead.
  */
+import { normalize } from 'node:path';
 import { PgtlsError } from '../errors.ts';
 
 /** The way to a value: table names, keys and list indices from 0. */
@@ -49,9 +50,10 @@ export class Problems {
 
   /** The environment variable's value may be a secret: messages say its name instead. */
   conceal(name: string, value: string): void {
-    if (value.length >= MIN_CONCEALED_LENGTH) {
-      this.#concealed.set(value, `\${${name}}`);
-      this.#concealed.set(JSON.stringify(value).slice(1, -1), `\${${name}}`);
+    for (const form of formsOf(value)) {
+      if (form.length >= MIN_CONCEALED_LENGTH) {
+        this.#concealed.set(form, `\${${name}}`);
+      }
     }
   }
 
@@ -62,6 +64,13 @@ export class Problems {
       all.reduce((text, [value, name]) => text.replaceAll(value, () => name), message);
     return findings.map((finding) => ({ ...finding, message: withoutValues(finding.message) }));
   }
+}
+
+/** How messages may quote a value: as it is, as a string in quotes, as a path, and as host and port. */
+function formsOf(value: string): string[] {
+  const path = normalize(value);
+  const forms = [value, path, path.replace(/\/$/, ''), ...value.split(':')];
+  return forms.flatMap((form) => [form, JSON.stringify(form).slice(1, -1)]);
 }
 
 /** All errors of one configuration file, thrown together (PGTLS_CONFIG_INVALID). */

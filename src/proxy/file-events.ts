@@ -115,7 +115,7 @@ export class FileEvents {
     for (const [key, { path, names }] of places) {
       const known = this.#watched.get(key);
       if (known === undefined) {
-        this.#watched.set(key, this.#begin(path, names));
+        this.#watched.set(key, this.#begin(key, path, names));
         coverage = 'renewed';
       } else {
         known.names = names;
@@ -124,9 +124,13 @@ export class FileEvents {
     return coverage;
   }
 
-  #begin(path: string, names: Set<string> | null): Watched {
+  #begin(key: string, path: string, names: Set<string> | null): Watched {
     const own = basename(path);
-    const watcher = watch(path, { persistent: false }, (_, name) => {
+    const watcher = watch(path, { persistent: false }, (event, name) => {
+      if (event === 'rename' && name === own) {
+        // Removed or moved, perhaps: the kernel forgets the watch with the inode, and gives its number to what comes next.
+        this.#forget(key, watcher);
+      }
       if (watched.names === null || name === null || name === own || watched.names.has(name)) {
         this.#happened();
       }
@@ -137,6 +141,13 @@ export class FileEvents {
     });
     const watched: Watched = { watcher, names };
     return watched;
+  }
+
+  #forget(key: string, watcher: FSWatcher): void {
+    watcher.close();
+    if (this.#watched.get(key)?.watcher === watcher) {
+      this.#watched.delete(key);
+    }
   }
 }
 

@@ -50,14 +50,16 @@ export class Takeover {
   async begin(): Promise<void> {
     const { logger, whileUnchanged } = this.#options;
     if (this.#isOver || this.#isUnderWay) {
-      const why = this.#isOver ? 'this process is ending' : 'a successor is starting already';
+      const why = this.#isOver ? 'this process is ending' : 'a takeover is under way already';
       logger.warn({ event: 'takeover', result: 'ignored' }, why);
       return;
     }
     this.#isUnderWay = true;
+    const attempt = { isGivenUp: false };
     try {
-      await whileUnchanged(() => this.#replace());
+      await this.#inTime(whileUnchanged(() => this.#replace(attempt)));
     } catch (err) {
+      attempt.isGivenUp = true;
       this.#tellFailure(err);
     } finally {
       this.#isUnderWay = false;
@@ -71,16 +73,20 @@ export class Takeover {
     this.#successor?.kill();
   }
 
-  async #replace(): Promise<void> {
+  /** Nothing is done any more once the attempt is given up. */
+  async #replace(attempt: { readonly isGivenUp: boolean }): Promise<void> {
     const { logger, launch, sockets, onTaken } = this.#options;
-    if (this.#isOver) {
+    if (this.#isOver || attempt.isGivenUp) {
       return;
     }
     const successor = launch(sockets());
     this.#successor = successor;
     const fields = { event: 'takeover', successor_pid: successor.pid };
     logger.info(fields, 'a successor is starting');
-    await this.#inTime(successor);
+    await successor.ready;
+    if (attempt.isGivenUp) {
+      return;
+    }
     this.#isOver = true;
     // No abort is to end it any more.
     this.#successor = null;
@@ -94,15 +100,18 @@ export class Takeover {
     this.#options.logger.error(fields, 'no successor took over; this process goes on');
   }
 
-  async #inTime(successor: Successor): Promise<void> {
+  /** The wait for a reload under way counts, too: it may be one that never ends. */
+  async #inTime(replacing: Promise<void>): Promise<void> {
     const { deadlineMillis = DEADLINE_MILLIS } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      const why = `the successor was not ready within ${deadlineMillis} ms`;
-      timer = setTimeout(() => reject(new Error(why)), deadlineMillis);
+      timer = setTimeout(() => {
+        const who = this.#successor === null ? 'a reload under way' : 'the successor';
+        reject(new Error(`${who} was not ready within ${deadlineMillis} ms`));
+      }, deadlineMillis);
     });
     try {
-      await Promise.race([successor.ready, late]);
+      await Promise.race([replacing, late]);
     } finally {
       clearTimeout(timer);
     }

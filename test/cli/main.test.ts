@@ -144,7 +144,7 @@ describe('pgtls -c', () => {
     const { fake, exitCode } = start(['-c', file]);
     expect(await exitCode).toBe(2);
     expect(fake.stderr).toBe(`${file}:1:1: workers: expected an integer from 0 to 1024, got "x"\n`);
-    expect(fake.calls).toEqual([]);
+    expect(fake.calls).toEqual(['flushLog']);
   });
 
   it('starts nothing when a certificate file has a problem, and places it', async () => {
@@ -155,7 +155,7 @@ describe('pgtls -c', () => {
     });
     expect(await exitCode).toBe(2);
     expect(fake.stderr).toBe(`${file}:7:1: proxy[0].listener.ssl_key_file: does not match\n`);
-    expect(fake.calls).toEqual([]);
+    expect(fake.calls).toEqual(['flushLog']);
   });
 
   it('starts with an expired certificate and warns', async () => {

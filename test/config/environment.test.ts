@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the syntax under test
 import { describe, expect, it } from 'vitest';
 import { substituteEnvironment } from '../../src/config/environment.ts';
-import { backendOf, listenerMessages, listenerOf } from './fixture.ts';
+import { backendOf, listenerMessages, listenerOf, messagesOf, route } from './fixture.ts';
 
 describe('${NAME} in strings', () => {
   it('takes the value of an environment variable, several times and inside of text', () => {
@@ -34,6 +34,22 @@ describe('${NAME} in strings', () => {
   it('does not substitute within what it has put in', () => {
     const environment = { OUTER: '${INNER}', INNER: 'x' };
     expect(substituteEnvironment('${OUTER}', environment)).toEqual({ ok: true, text: '${INNER}' });
+  });
+
+  it('is not quoted by errors, in no form that they give it', () => {
+    const lines = [
+      '-----BEGIN PRIVATE KEY-----',
+      'MIGHAgEAMBM//yqGSM49/',
+      '-----END PRIVATE KEY-----/',
+    ];
+    const pem = lines.join('\n');
+    const keys = 'ssl_cert_file = "tls.crt"\nssl_key_file = "${KEY}"';
+    expect(listenerMessages(keys, { KEY: pem }).join()).toMatch(
+      /"[^"]*\/\$\{KEY\}" does not exist/,
+    );
+    const address = messagesOf(route('bind_address = "${WHERE}"'), { WHERE: 'db:hunter2' }).join();
+    expect(address).toContain('${WHERE}');
+    expect(address).not.toContain('hunter2');
   });
 
   it('leaves a lone dollar alone', () => {

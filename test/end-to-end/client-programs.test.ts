@@ -28,6 +28,7 @@ beforeAll(async () => {
       { name: 'plain', backend: plainBackend(plain.port) },
       { name: 'tls', backend: verified },
       { name: 'same-leaf', backend: verified, listener: sameLeaf(serverCertFile) },
+      { name: 'without-tls', backend: verified, listener: { sslmode: 'prefer' } },
     ]),
   );
 });
@@ -68,6 +69,15 @@ describe.skipIf(!isInstalled('psql'))('psql', () => {
     );
     expect(stdout).toMatch(/TLSv1\.3/);
     expect(stdout).toMatch(/^42$/m);
+  });
+
+  test('logs in with SCRAM without TLS where the backend has it', async () => {
+    const { stdout } = await runClient(
+      'psql',
+      ['-XAt', '-c', 'select ssl from pg_stat_ssl where pid = pg_backend_pid()'],
+      libpq('without-tls', { PGSSLMODE: 'disable' }),
+    );
+    expect(stdout.trim()).toBe('t');
   });
 
   test('copies a table out and in with \\copy', async () => {

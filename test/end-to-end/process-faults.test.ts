@@ -111,7 +111,12 @@ test.skipIf(!isInstalled('prlimit'))(
       await bystander.goesOn();
       expect(await ask(session, 'select 1')).toEqual([['1']]);
     }
-    expect(proxy.output).toContain('Too many open files');
+    const lines = proxy.logs.filter((line) =>
+      String(line['error']).includes('Too many open files'),
+    );
+    expect(lines).not.toEqual([]);
+    const blamed = lines.map((line) => line['fault_side'] ?? 'proxy');
+    expect(new Set(blamed)).toEqual(new Set(['proxy']));
     limit(1_024);
     expect(await ask(await login(proxy.port('faulty')), 'select 1')).toEqual([['1']]);
     await bystander.wasUndisturbed();

@@ -146,6 +146,18 @@ describe.runIf(process.platform === 'linux')('while nobody looks', () => {
     await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
   });
 
+  it('what was made anew is watched anew, also where it got the inodes of what it replaced', async () => {
+    const volume = linkedVolume();
+    const { onChange, watch } = watching([join(volume, 'shown', 'tls.crt')]);
+    for (const count of [1, 2, 3]) {
+      await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+      rmSync(join(volume, 'real'), { recursive: true });
+      mkdirSync(join(volume, 'real'));
+      writeFileSync(join(volume, 'real', 'tls.crt'), 'x'.repeat(10 * count));
+      await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(count), WAIT);
+    }
+  });
+
   it('one change after the other is told', async () => {
     const volume = linkedVolume();
     const { onChange, watch } = watching([join(volume, 'shown', 'tls.crt')]);

@@ -89,6 +89,20 @@ describe('a takeover', () => {
     expect(told).toMatchObject({ taken: [], kills: [] });
   });
 
+  it('does not wait for ever for a reload, and does nothing once it was given up', async () => {
+    let end = () => {};
+    const reloaded = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const told = takeover(() => Promise.resolve(), 1, reloaded);
+    await told.takeover.begin();
+    const err = { message: 'a reload under way was not ready within 1 ms' };
+    expect(told.log.at(-1)).toMatchObject({ result: 'failure', err });
+    end();
+    await reloaded;
+    expect(told).toMatchObject({ taken: [], kills: [] });
+  });
+
   it('that has succeeded is not ended by the end of the predecessor', async () => {
     const told = takeover(() => Promise.resolve());
     const { takeover: made, taken } = told;

@@ -1,13 +1,16 @@
 //! The messages of the authentication phase that pgtls takes note of while it forwards them
-//! unchanged: what the backend asks for, the mechanism the client chooses, the key for cancelling,
+//! (unchanged, but for one offer): what the backend asks for, the mechanism the client chooses, the key for cancelling,
 //! and the end of the phase. Every parser takes the body of one message, without its header.
 
 use crate::strings::split_string;
+use crate::tag;
 
 /// Length of the shortest cancel key, that of protocol 3.0.
 const MIN_CANCEL_KEY_BYTES: usize = 4;
 /// Length of the longest cancel key of protocol 3.2.
 const MAX_CANCEL_KEY_BYTES: usize = 256;
+/// The number of `AuthenticationSASL`.
+const SASL: [u8; 4] = 10_u32.to_be_bytes();
 
 /// `BackendKeyData`: what a `CancelRequest` for this session must repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +122,29 @@ pub fn sasl_initial_response_mechanism(body: &[u8]) -> Option<&str> {
     str::from_utf8(name).ok().filter(|name| !name.is_empty())
 }
 
+/// The `AuthenticationSASL` that offers what this one does but for channel binding (`…-PLUS`), header included. `None` when the message is
+/// another one, offers no channel binding or nothing else, or is malformed.
+#[must_use]
+pub fn sasl_without_channel_binding(message_tag: u8, body: &[u8]) -> Option<Vec<u8>> {
+    let Some(AuthenticationRequest::Sasl(mechanisms)) = AuthenticationRequest::parse(body) else {
+        return None;
+    };
+    if message_tag != tag::AUTHENTICATION {
+        return None;
+    }
+    let offered: Vec<&str> = mechanisms.collect();
+    let kept = || offered.iter().filter(|name| !name.ends_with("-PLUS"));
+    let body_bytes = |names: usize| SASL.len() + names + 1;
+    let is_whole = body_bytes(offered.iter().map(|name| name.len() + 1).sum()) == body.len();
+    if !is_whole || kept().count() == offered.len() || kept().count() == 0 {
+        return None;
+    }
+    let names: Vec<u8> = kept().flat_map(|name| name.bytes().chain([0])).collect();
+    let length = u32::try_from(4 + body_bytes(names.len())).ok()?;
+    let header = [&[message_tag], &length.to_be_bytes()[..], &SASL];
+    Some([header.concat(), names, vec![0]].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +198,26 @@ mod tests {
             mechanisms.collect::<Vec<_>>(),
             ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
         );
+    }
+
+    #[test]
+    fn an_offer_can_be_made_without_channel_binding() {
+        let both = b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        assert_eq!(
+            sasl_without_channel_binding(b'R', both).as_deref(),
+            Some(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0".as_slice())
+        );
+        let others: [&[u8]; 5] = [
+            b"\0\0\0\x0aSCRAM-SHA-256\0\0",
+            b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0\0",
+            b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0",
+            b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0more",
+            b"\0\0\0\x0b",
+        ];
+        for other in others {
+            assert_eq!(sasl_without_channel_binding(b'R', other), None);
+        }
+        assert_eq!(sasl_without_channel_binding(b'N', both), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub mod tag;
 pub use application_name::add_host_to_application_name;
 pub use authentication::{
     AuthenticationRequest, BackendKeyData, ReadyForQuery, SaslMechanisms, TransactionStatus,
-    sasl_initial_response_mechanism,
+    sasl_initial_response_mechanism, sasl_without_channel_binding,
 };
 pub use error_response::{ErrorResponse, SqlState, error_field};
 pub use message::{FramingError, Message, next_message};

@@ -1,4 +1,5 @@
-//! Phase *authenticate*: what the relay looks at until the first ReadyForQuery. Every message passes unchanged.
+//! Phase *authenticate*: what the relay looks at until the first ReadyForQuery. Every message passes unchanged, but for one offer to
+//! clients without TLS (`sasl_offer.rs`).
 //!
 //! Noted on the way: BackendKeyData (for CancelRequests) and the SASL mechanism, since channel binding cannot work through a
 //! terminator that shows another certificate than the backend's.
@@ -10,20 +11,34 @@ use pgtls_wire::{
 
 use crate::connection::cancel_registry::{CancelEntry, CancelKey, CancelPlace, CancelRegistry};
 use crate::connection::ending::Ending;
+use crate::connection::sasl_offer::SaslOffer;
 use crate::connection::watch::{Step, Watch};
 use crate::report::{CloseReason, FaultSide};
 use crate::routes::Route;
 
 /// The longest message kept in memory during authentication; PostgreSQL's own limit on a client's is 65,535 bytes.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// What may become of SCRAM's channel binding between the two legs of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelBinding {
+    /// It is the peers' own affair.
+    Passes,
+    /// Two certificates: it cannot succeed, and a client that chooses it is told so.
+    Conflicts,
+    /// The client has no TLS, but the backend offers it: it is not passed on.
+    Hidden,
+}
 
 /// Looks at both directions until the session is ready.
 pub(crate) struct Authentication<'a> {
     registry: &'a CancelRegistry,
     route: &'a Route,
     place: CancelPlace,
-    has_channel_binding_conflict: bool,
-    /// The beginning of a message from the backend; it was forwarded already. None once the stream is not framed: a server
+    channel_binding: ChannelBinding,
+    /// Stands between the backend's messages and the client, until the backend has asked for authentication.
+    offer: Option<Box<SaslOffer>>,
+    /// The beginning of a message from the backend; it was forwarded already, unless `offer` holds it. None once the stream is not framed: a server
     /// that cannot fork says so in the words of protocol 2.
     from_backend: Option<Vec<u8>>,
     /// The client's answer to AuthenticationSASL, held until its mechanism is known.
@@ -41,13 +56,14 @@ impl<'a> Authentication<'a> {
         registry: &'a CancelRegistry,
         route: &'a Route,
         place: CancelPlace,
-        has_channel_binding_conflict: bool,
+        channel_binding: ChannelBinding,
     ) -> Self {
         Self {
             registry,
             route,
             place,
-            has_channel_binding_conflict,
+            channel_binding,
+            offer: (channel_binding == ChannelBinding::Hidden).then(Box::default),
             from_backend: Some(Vec::new()),
             from_client: None,
             released: Vec::new(),
@@ -66,7 +82,7 @@ impl<'a> Authentication<'a> {
                     self.cancel_entry = Some(self.registry.note(key, &self.place));
                 }
             }
-            tag::AUTHENTICATION if self.has_channel_binding_conflict => {
+            tag::AUTHENTICATION if self.channel_binding == ChannelBinding::Conflicts => {
                 if let Some(AuthenticationRequest::Sasl(_)) = AuthenticationRequest::parse(body) {
                     self.from_client = Some(Vec::new());
                 }
@@ -99,6 +115,10 @@ impl Watch for Authentication<'_> {
     }
 
     fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending> {
+        self.offer = self.offer.take().filter(|offer| !offer.is_settled());
+        if let Some(offer) = self.offer.as_mut() {
+            offer.backend_sent(chunk);
+        }
         let Some(mut bytes) = self.from_backend.take() else {
             return Ok(Step::Stay);
         };
@@ -129,6 +149,10 @@ impl Watch for Authentication<'_> {
         }
     }
 
+    fn for_client<'b>(&'b self, chunk: &'b [u8]) -> &'b [u8] {
+        self.offer.as_ref().map_or(chunk, |offer| offer.passed())
+    }
+
     fn backend_ended(&self) -> Option<Ending> {
         (!self.has_seen_error).then(|| {
             Ending::by(
@@ -145,7 +169,8 @@ impl Watch for Authentication<'_> {
     }
 
     fn is_at_boundary(&self) -> bool {
-        self.from_backend.as_ref().is_some_and(Vec::is_empty)
+        let holds = self.offer.as_ref().is_some_and(|offer| !offer.is_settled());
+        holds || self.from_backend.as_ref().is_some_and(Vec::is_empty)
     }
 
     fn to_boundary(&mut self, chunk: &[u8]) -> Result<usize, Ending> {

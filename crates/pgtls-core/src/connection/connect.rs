@@ -18,7 +18,7 @@ use pgtls_wire::{SSL_REQUEST, SqlState};
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::connection::ending::Ending;
+use crate::connection::ending::{Ending, side_of};
 use crate::connection::peer::{BackendPeer, Peer, PlainStream, Scratch};
 use crate::connection::proxy_header::{ClientEnds, encode_proxy_header};
 use crate::connection::socket::Socket;
@@ -232,7 +232,11 @@ async fn open(
         Ok(socket)
     };
     opened.await.map_err(|error: io::Error| {
-        unreachable(error.to_string()).without_connection(ConnectFailure::of_connect(&error))
+        let fault = side_of(&error);
+        let why = ConnectFailure::of_connect(&error);
+        unreachable(error.to_string())
+            .without_connection(why)
+            .caused_by(fault)
     })
 }
 

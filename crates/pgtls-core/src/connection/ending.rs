@@ -1,5 +1,7 @@
 //! [`Ending`]: why a phase could not go on, what the log is told, and what the client is told.
 
+use std::io;
+
 use pgtls_tls::failure::{AlertDirection as FailureAlert, TlsFailure, TlsFailureReason};
 use pgtls_tls::session::SessionError;
 use pgtls_wire::{ErrorResponse, SqlState};
@@ -47,6 +49,19 @@ impl Notice {
     }
 }
 
+/// Whose fault it is that a server could not be connected to: ours, where descriptors or memory have run out.
+pub(crate) fn side_of(error: &io::Error) -> FaultSide {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    if error
+        .raw_os_error()
+        .is_some_and(|code| lacks.contains(&code))
+    {
+        FaultSide::Proxy
+    } else {
+        FaultSide::Backend
+    }
+}
+
 impl Ending {
     /// An end that is nobody's fault.
     pub(crate) fn quiet(reason: CloseReason) -> Self {
@@ -69,6 +84,12 @@ impl Ending {
             message: Some(message.into()),
             ..Self::quiet(reason)
         }
+    }
+
+    /// Blames another side.
+    pub(crate) fn caused_by(mut self, fault: FaultSide) -> Self {
+        self.fault = Some(fault);
+        self
     }
 
     /// Adds what the client is told.

@@ -6,7 +6,7 @@ use pgtls_testkit::fuzz::{Fuzz, Random};
 use pgtls_tls::options::BackendTlsOptions;
 use pgtls_wire::next_message;
 
-use crate::connection::authentication::Authentication;
+use crate::connection::authentication::{Authentication, ChannelBinding};
 use crate::connection::cancel_registry::{CancelPlace, CancelRegistry};
 use crate::connection::connect::Target;
 use crate::connection::watch::{Step, Watch};
@@ -108,11 +108,28 @@ struct Outcome {
     passed_on: Result<Vec<u8>, String>,
 }
 
+/// What the client is told of the backend's bytes, when channel binding is hidden from it.
+fn told(route: &Route, place: &CancelPlace, input: &[u8], size: usize) -> Vec<u8> {
+    let (&length, rest) = input.split_first().unwrap_or((&0, &[]));
+    let (_, backend) = rest.split_at(usize::from(length).min(rest.len()));
+    let registry = CancelRegistry::default();
+    let mut phase = Authentication::new(&registry, route, place.clone(), ChannelBinding::Hidden);
+    let mut told = Vec::new();
+    for piece in backend.chunks(size) {
+        let step = phase.backend_sent(piece);
+        told.extend_from_slice(phase.for_client(piece));
+        if step.is_ok_and(|step| step == Step::Leave) {
+            break;
+        }
+    }
+    told
+}
+
 fn watch(route: &Route, place: &CancelPlace, input: &[u8], size: usize) -> Outcome {
     let (&length, rest) = input.split_first().unwrap_or((&0, &[]));
     let (client, backend) = rest.split_at(usize::from(length).min(rest.len()));
     let registry = CancelRegistry::default();
-    let mut phase = Authentication::new(&registry, route, place.clone(), true);
+    let mut phase = Authentication::new(&registry, route, place.clone(), ChannelBinding::Conflicts);
     let mut is_ready = false;
     let mut behind = 0;
     for piece in backend.chunks(size) {
@@ -195,6 +212,9 @@ fn a_login_is_watched_the_same_however_its_bytes_arrive() {
             let sizes = Random::new(u64::try_from(input.len()).unwrap_or(0)).below(40) + 1;
             let in_pieces = watch(&route, &place, input, sizes);
             assert_eq!(in_pieces, whole);
+            // The whole has more only behind ReadyForQuery, which is the relay's.
+            let all = told(&route, &place, input, usize::MAX);
+            assert!(all.starts_with(&told(&route, &place, input, sizes)));
             assert_eq!(whole.is_ready, is_ready_by_definition(input));
             (
                 whole.is_ready,

@@ -17,7 +17,7 @@ use crate::connection::application_name::add_host;
 use crate::connection::ask::{
     about_backend, about_client, about_client_hello, about_route, no_backend_named,
 };
-use crate::connection::authentication::Authentication;
+use crate::connection::authentication::{Authentication, ChannelBinding};
 use crate::connection::cancel::forward_cancel;
 use crate::connection::cancel_registry::{CancelEntry, CancelKey, CancelPlace};
 use crate::connection::choose::connect_backend;
@@ -326,12 +326,12 @@ async fn authenticate(
         journal.forget_backend_tls();
     }
     let route = Arc::clone(journal.route());
-    let conflict = has_channel_binding_conflict(client, &link);
+    let channel_binding = channel_binding(client, &link);
     let place = CancelPlace {
         backend,
         target: link.target.clone(),
     };
-    let mut watch = Authentication::new(&context.shared.cancels, &route, place, conflict);
+    let mut watch = Authentication::new(&context.shared.cancels, &route, place, channel_binding);
     let mut relay = Relay::new(&client.peer, &link.peer, context.scratch, journal, None);
     relay.send_startup(startup, is_asked, &mut watch)?;
     let end = relay.stream(&mut watch, signals, None).await?;
@@ -349,14 +349,16 @@ async fn authenticate(
 }
 
 /// With TLS on both legs and another certificate shown to the client than the backend's, SCRAM-SHA-256-PLUS cannot succeed.
-fn has_channel_binding_conflict(client: &Client, link: &Link) -> bool {
-    let backend_leaf = link
-        .tls
-        .as_ref()
-        .and_then(|tls| tls.peer_certificate.as_deref());
-    match (&client.shown, backend_leaf) {
-        (Some(shown), Some(leaf)) => shown.leaf().is_none_or(|ours| **ours != *leaf),
-        _ => false,
+fn channel_binding(client: &Client, link: &Link) -> ChannelBinding {
+    let Some(tls) = &link.tls else {
+        return ChannelBinding::Passes;
+    };
+    match (&client.shown, tls.peer_certificate.as_deref()) {
+        (None, _) => ChannelBinding::Hidden,
+        (Some(shown), Some(leaf)) if shown.leaf().is_none_or(|ours| **ours != *leaf) => {
+            ChannelBinding::Conflicts
+        }
+        _ => ChannelBinding::Passes,
     }
 }
 

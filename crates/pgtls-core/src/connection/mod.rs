@@ -27,6 +27,7 @@ mod proxy_header;
 mod relay;
 mod relay_state;
 mod route;
+mod sasl_offer;
 mod serve;
 mod session;
 mod signals;

@@ -319,6 +319,7 @@ impl<'s> Relay<'s> {
             bytes = bytes.get(..length).unwrap_or(bytes);
             Step::Stay
         };
+        let bytes = watch.for_client(bytes);
         // Last words: that the backend left is no news to the client any more.
         self.broken = None;
         self.note_transfer();

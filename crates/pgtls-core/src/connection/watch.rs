@@ -8,8 +8,12 @@ use crate::connection::ending::Ending;
 pub(crate) trait Watch {
     /// What goes on to the backend now.
     fn client_sent<'c>(&'c mut self, chunk: &'c [u8]) -> Result<&'c [u8], Ending>;
-    /// Sees what goes on to the client.
+    /// Sees what the backend sent.
     fn backend_sent(&mut self, chunk: &[u8]) -> Result<Step, Ending>;
+    /// What goes on to the client now, of the chunk that was seen last.
+    fn for_client<'b>(&'b self, chunk: &'b [u8]) -> &'b [u8] {
+        chunk
+    }
     /// The backend has ended its direction: an ending if that must not be passed on as it is.
     fn backend_ended(&self) -> Option<Ending>;
     /// Whether a message of our own may follow what the client was sent.

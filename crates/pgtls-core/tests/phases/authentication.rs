@@ -7,7 +7,7 @@ use pgtls_testkit::{
     BackendBehaviour, EncryptionAnswer, Ending, FakeBackend, messages, server_config,
 };
 
-use crate::stage::{Arrival, Client, Pki, Stage};
+use crate::stage::{Arrival, Client, Pki, STARTUP, Stage};
 
 const PLUS: &str = "SCRAM-SHA-256-PLUS";
 const WITHOUT: &str = "SCRAM-SHA-256";
@@ -150,6 +150,25 @@ async fn channel_binding_is_left_to_the_backend_when_its_leg_is_plaintext() {
     let sasl = BackendBehaviour::OfferSasl(vec![PLUS]);
     let backend = FakeBackend::builder().behaviour(sasl).listen().await;
     let (client, stage, response) = choose(&pki.options(&[&backend]), &pki, PLUS).await;
+    backend.wait_until(|all| all[0].received == response).await;
+    drop(client);
+    stage.finish().await;
+}
+
+/// libpq ends a connection without TLS on which it is offered.
+#[tokio::test]
+async fn channel_binding_is_not_offered_to_a_client_without_tls() {
+    let pki = Pki::new();
+    let sasl = BackendBehaviour::OfferSasl(vec![PLUS, WITHOUT]);
+    let backend = pki.tls_backend().behaviour(sasl).listen().await;
+    let stage = Stage::start(&pki.tls_options(&[&backend])).await;
+    let mut client = stage.arrive(Arrival::plain()).await;
+    client.frontend.startup(&STARTUP).await.unwrap();
+    let offer = client.frontend.read_message().await.unwrap();
+    assert_eq!(offer.tag, b'R');
+    assert_eq!(offer.body, b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+    let response = messages::sasl_initial_response(WITHOUT, b"n,,n=,r=x");
+    client.frontend.send(&response).await.unwrap();
     backend.wait_until(|all| all[0].received == response).await;
     drop(client);
     stage.finish().await;
