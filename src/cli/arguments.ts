@@ -52,7 +52,8 @@ Options:
   -h, --help                print this
 
 Examples:
-  pgtls init && pgtls validate pgtls.toml && pgtls -c pgtls.toml
+  pgtls init
+  pgtls validate pgtls.toml && pgtls -c pgtls.toml
   pgtls -c pgtls.toml --log-level debug --log-format pretty
   source <(pgtls completion bash)
 

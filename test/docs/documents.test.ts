@@ -117,8 +117,11 @@ describe('docs/troubleshooting.md', () => {
     const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts') && !name.includes('demo'))
       .map((name) => textOf(join('src', name)));
+    // Also those that stand alone, as in a table: words with a dot, but for 'pgtls.toml' and the like.
     const events = sources.flatMap((source) =>
-      [...source.matchAll(/event: '([a-z._]+)'/g)].map(([, event = '']) => event),
+      [...source.matchAll(/event: '([a-z._]+)'|'((?!pgtls\.)[a-z]+\.[a-z_]+)'/g)].map(
+        ([, named, alone = '']) => named ?? alone,
+      ),
     );
     const rows = listed('## Events of the log').filter((word) => word !== 'event');
     expect(rows).toEqual(expect.arrayContaining([...new Set(events)]));

@@ -18,6 +18,7 @@ import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import { ConfigMap, type IProbe, Namespace, Service } from 'kubernetes-models/v1';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { parse } from 'yaml';
 import { tokenProblem } from '../../src/config/admin.ts';
 import { loadConfig } from '../../src/config/parse.ts';
 import type { Config } from '../../src/config/schema.ts';
@@ -307,6 +308,21 @@ describe('the sidecar', () => {
   });
 });
 
+test('the scrape configuration in examples/monitoring finds every pod, and checks a name that the certificate has', () => {
+  const text = readFileSync(join(ROOT, 'examples/monitoring/README.md'), 'utf8');
+  const [, block = ''] = /## In Kubernetes[\s\S]*?```yaml\n([\s\S]*?)```/.exec(text) ?? [];
+  const [scrape] = parse(block).scrape_configs;
+  const { metadata, spec } = manifest('Service', 'pgtls-admin');
+  expect(scrape.dns_sd_configs).toEqual([
+    {
+      names: [`${metadata?.name}.${metadata?.namespace}.svc`],
+      type: 'A',
+      port: spec?.ports?.[0]?.port,
+    },
+  ]);
+  expect(manifest('Certificate').spec?.dnsNames).toContain(scrape.tls_config.server_name);
+});
+
 test('the README gives the grace period that deployment.yaml has', () => {
   const { pod } = podOf(manifest('Deployment'));
   const { shutdownDelayMillis, shutdownTimeoutMillis } = configOf(manifest('Deployment')).config;
@@ -332,7 +348,7 @@ test.skipIf(spawnSync('openssl', ['version']).status !== 0)(
   },
 );
 
-test.each(['kubernetes', 'docker'])(
+test.each(['kubernetes', 'docker', 'monitoring'])(
   'every file that the README of %s links to is there',
   (name) => {
     const directory = join(ROOT, 'examples', name);
