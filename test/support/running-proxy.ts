@@ -12,6 +12,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -216,9 +217,11 @@ export class RunningProxy {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  /** The number of file descriptors that the process has open. */
+  /** The number of file descriptors that the process has open, but for the watch of files, which comes a moment after the start. */
   openDescriptors(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length;
+    const directory = `/proc/${this.pid}/fd`;
+    const targets = readdirSync(directory).map((fd) => targetOf(join(directory, fd)));
+    return targets.filter((target) => target !== 'anon_inode:inotify').length;
   }
 
   /** Resident anonymous memory in bytes. */
@@ -295,4 +298,13 @@ export async function runProgram(
   });
   const [code, signal] = await within(WAIT_MILLIS, 'the program ends', once(child, 'close'));
   return { code, signal, ...output };
+}
+
+/** What a link says; empty when it is gone. */
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return '';
+  }
 }
