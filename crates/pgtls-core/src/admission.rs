@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::connection::socket_address;
 use crate::handshake_slots::HandshakeSlots;
@@ -43,6 +43,8 @@ pub(crate) struct Admission {
     refusals: Arc<Semaphore>,
     /// CancelRequests over a limit.
     cancels: Arc<Semaphore>,
+    /// Those of them with unknown keys, which may take half of the slots: a known key always finds one.
+    unknown_cancels: Semaphore,
     /// Most sessions at once since memory was last given back.
     peak: AtomicU32,
     /// Told when the last session ends.
@@ -91,6 +93,7 @@ impl Admission {
             handshakes: HandshakeSlots::new(slots),
             refusals: Arc::new(Semaphore::new(slots)),
             cancels: Arc::new(Semaphore::new(slots)),
+            unknown_cancels: Semaphore::new(slots / 2),
             peak: AtomicU32::new(0),
             idle: Notify::new(),
             shrunk: Notify::new(),
@@ -100,6 +103,11 @@ impl Admission {
     /// Slots for handshakes that may go on at the same time.
     pub(crate) fn handshakes(&self) -> &Arc<HandshakeSlots> {
         &self.handshakes
+    }
+
+    /// What a CancelRequest over a limit needs besides its slot, if its key turns out to be unknown.
+    pub(crate) fn admit_unknown_cancel(&self) -> Option<SemaphorePermit<'_>> {
+        self.unknown_cancels.try_acquire().ok()
     }
 
     /// Sessions of all routes.

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, AdoptError, Verdict};
 use crate::backend::keeper::Keeper;
-use crate::connection::cancel::{MAX_STATEMENTS, MAX_UNKNOWN};
+use crate::connection::cancel::MAX_STATEMENTS;
 use crate::connection::cancel_registry::CancelRegistry;
 use crate::connection::farewell::FarewellRequest;
 use crate::counters::Snapshot;
@@ -161,8 +161,6 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Admission>,
     pub(crate) routes: RouteTable,
     pub(crate) cancels: CancelRegistry,
-    /// Places for CancelRequests with unknown keys.
-    pub(crate) unknown_cancels: Semaphore,
     /// Places for CancelRequests of our own.
     pub(crate) statement_cancels: Semaphore,
     pub(crate) questions: Questions,
@@ -198,7 +196,6 @@ impl DataPlane {
             admission: Admission::new(options.max_client_conn, options.max_concurrent_handshakes),
             routes,
             cancels: CancelRegistry::default(),
-            unknown_cancels: Semaphore::new(MAX_UNKNOWN),
             statement_cancels: Semaphore::new(MAX_STATEMENTS),
             questions: Questions::default(),
             workers: WorkerCounters::default(),

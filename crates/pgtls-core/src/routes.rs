@@ -17,6 +17,7 @@ use crate::backend::Backend;
 use crate::backend::password_file::PasswordFileError;
 use crate::backend::warm::WarmPool;
 use crate::backends::Backends;
+use crate::connection::cancel_queue::CancelQueue;
 use crate::counters::{RouteCounters, RouteSnapshot};
 use crate::options::{KeepaliveOptions, RouteOptions};
 use crate::questions::HookSet;
@@ -70,6 +71,8 @@ pub(crate) struct Route {
     pub(crate) backends: Backends,
     pub(crate) hooks: HookSet,
     pub(crate) counters: Arc<RouteCounters>,
+    /// CancelRequests with unknown keys; goes on, too.
+    pub(crate) unknown_cancels: Arc<CancelQueue>,
 }
 
 impl Route {
@@ -86,6 +89,8 @@ impl Route {
         };
         let resumption = previous.map_or_else(Arc::default, |old| Arc::clone(&old.resumption));
         let counters = previous.map_or_else(Arc::default, |old| Arc::clone(&old.counters));
+        let unknown_cancels =
+            previous.map_or_else(Arc::default, |old| Arc::clone(&old.unknown_cancels));
         let listener_tls = options
             .listener
             .tls
@@ -106,6 +111,7 @@ impl Route {
             backends,
             hooks: options.hooks,
             counters,
+            unknown_cancels,
         })
     }
 

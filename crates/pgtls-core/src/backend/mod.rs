@@ -105,6 +105,13 @@ impl Backend {
         self.sslmode == Sslmode::Prefer
     }
 
+    /// Whether both connect to a server in the same way, so that where one gets no further the other doesn't either.
+    pub(crate) fn connects_like(&self, other: &Self) -> bool {
+        let way = |one: &Self| (one.sslmode, one.sslnegotiation, one.sends_proxy_header);
+        let is_tls_alike = self.tls.is_none() || self.options.tls == other.options.tls;
+        way(self) == way(other) && is_tls_alike
+    }
+
     /// Closes the connections made ahead, for good: no more sessions are expected.
     pub(crate) fn close_warm(&self) {
         if let Some(warm) = &self.warm {

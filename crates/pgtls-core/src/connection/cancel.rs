@@ -2,7 +2,7 @@
 //!
 //! A CancelRequest carries nothing but a process id and a secret key (`cancel_registry.rs` knows whose it is). An unknown key is
 //! forwarded to each server where its session may be (`cancel_unknown.rs`), since another instance may serve it. Anybody can send one,
-//! so few are on their way at a time; the others wait.
+//! so few are on their way at a time (`cancel_queue.rs`).
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use pgtls_wire::encode_cancel_request;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
+use crate::connection::cancel_queue::too_many;
 use crate::connection::cancel_registry::{CancelEntry, CancelKey, Known};
 use crate::connection::cancel_unknown::send_to_all;
-use crate::connection::connect::{Link, Target, connect_in_time};
+use crate::connection::connect::{Link, Target, connect_in_time, connect_within};
 use crate::connection::ending::Ending;
 use crate::connection::peer::Scratch;
 use crate::connection::proxy_header::ClientEnds;
@@ -24,35 +25,37 @@ use crate::routes::Route;
 /// How long the server may take to close the connection after it read the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many requests with unknown keys may be on their way at a time. Those that wait are bounded by the limits of connections.
-pub(crate) const MAX_UNKNOWN: usize = 32;
-
 /// How many requests for sessions that a drain has cut may be on their way at a time.
 pub(crate) const MAX_STATEMENTS: usize = 32;
 
 /// How long the end of a session may wait for its statement to be cancelled: no longer than for its client to read the last words.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Forwards a CancelRequest; ends when the server has closed the connection, its only answer. `host` is the row of
-/// `[[proxy.listener.host]]` whose identity the client was shown.
+/// Who sends a CancelRequest.
+#[derive(Clone, Copy)]
+pub(crate) struct Canceller<'a> {
+    pub(crate) ends: Option<&'a ClientEnds>,
+    /// The row of `[[proxy.listener.host]]` whose identity it was shown.
+    pub(crate) host: Option<usize>,
+    pub(crate) is_over_limit: bool,
+}
+
+/// Forwards a CancelRequest; ends when the server has closed the connection, its only answer.
 pub(crate) async fn forward_cancel(
     shared: &Shared,
     route: &Route,
     key: &CancelKey,
-    host: Option<usize>,
-    ends: Option<&ClientEnds>,
+    from: Canceller<'_>,
     scratch: &RefCell<Scratch>,
 ) -> Ending {
     let request = Forwarded {
         packet: &encode_cancel_request(key.process_id, &key.secret_key),
-        ends,
+        ends: from.ends,
         scratch,
     };
-    let result = if let Some(place) = shared.cancels.find(key) {
-        request.send_to(&place.backend, &place.target).await
-    } else {
-        let _slot = shared.unknown_cancels.acquire().await;
-        send_to_all(route, host, request).await
+    let result = match shared.cancels.find(key) {
+        Some(place) => request.send_to(&place.backend, &place.target).await,
+        None => forward_unknown(shared, route, from, request).await,
     };
     match result {
         Ok(()) => Ending::quiet(CloseReason::CancelForwarded),
@@ -64,6 +67,22 @@ pub(crate) async fn forward_cancel(
             ..ending
         },
     }
+}
+
+/// Forwards one whose key is unknown, once there is a place for it.
+async fn forward_unknown(
+    shared: &Shared,
+    route: &Route,
+    from: Canceller<'_>,
+    request: Forwarded<'_>,
+) -> Result<(), Ending> {
+    let admission = &shared.admission;
+    let admitted = from.is_over_limit.then(|| admission.admit_unknown_cancel());
+    if let Some(None) = admitted {
+        return Err(too_many("those over a limit of connections have no place"));
+    }
+    let _place = route.unknown_cancels.enter(!from.is_over_limit).await?;
+    send_to_all(route, from.host, request).await
 }
 
 /// Asks the server to cancel what the entry's own session runs, in at most [`STATEMENT_TIMEOUT`] and with few at a time. Whether it
@@ -95,9 +114,23 @@ pub(crate) struct Forwarded<'a> {
 }
 
 impl Forwarded<'_> {
-    pub(crate) async fn send_to(self, backend: &Backend, target: &Target) -> Result<(), Ending> {
+    async fn send_to(self, backend: &Backend, target: &Target) -> Result<(), Ending> {
         let link = connect_in_time(backend, target, self.ends, self.scratch).await?;
-        send_packet(&link, self.packet, self.scratch).await
+        self.send_over(&link).await
+    }
+
+    /// Connects to be sent, within what is left of `connect_timeout`.
+    pub(crate) async fn connect(
+        self,
+        patience: Duration,
+        backend: &Backend,
+        target: &Target,
+    ) -> Result<Link, Ending> {
+        connect_within(patience, backend, target, self.ends, self.scratch).await
+    }
+
+    pub(crate) async fn send_over(self, link: &Link) -> Result<(), Ending> {
+        send_packet(link, self.packet, self.scratch).await
     }
 }
 

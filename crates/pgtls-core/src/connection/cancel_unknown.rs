@@ -4,14 +4,18 @@
 //! known, and no state is shared. A server gets the request once, however many backends and names lead to it: PostgreSQL signals its
 //! process for each, and the second one might hit the next statement.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
 
 use crate::backend::Backend;
 use crate::connection::cancel::Forwarded;
 use crate::connection::choose::targets_in_order;
-use crate::connection::connect::Target;
+use crate::connection::connect::{Link, Target};
 use crate::connection::ending::Ending;
 use crate::options::BackendAddress;
 use crate::report::CloseReason;
@@ -19,6 +23,9 @@ use crate::routes::Route;
 
 /// To how many servers a request with an unknown key is sent at most.
 const MAX_TARGETS: usize = 8;
+
+/// In how many ways a server is tried at most: each may cost it a TLS handshake or two, for a packet that anybody can send.
+const MAX_WAYS: usize = 3;
 
 /// Sends it to all of them at the same time, [`MAX_TARGETS`] at most; one success is enough. `host` is the row of
 /// `[[proxy.listener.host]]` whose identity the client was shown.
@@ -60,7 +67,7 @@ fn places<'a>(backends: &[&'a Backend]) -> Vec<Place<'a>> {
     for backend in backends {
         for address in &backend.addresses {
             match places.iter_mut().find(|place| place.address == address) {
-                Some(place) => place.backends.push(backend),
+                Some(place) => place.add(backend),
                 None => places.push(Place {
                     address,
                     backends: vec![backend],
@@ -75,7 +82,7 @@ fn places<'a>(backends: &[&'a Backend]) -> Vec<Place<'a>> {
 /// Which servers get the request: one behind every address, and as many more as the limit leaves.
 struct Share {
     spare: Cell<usize>,
-    taken: RefCell<Vec<Target>>,
+    taken: RefCell<Vec<Rc<Server>>>,
 }
 
 impl Share {
@@ -86,44 +93,128 @@ impl Share {
         }
     }
 
-    /// Those of one address' servers that are to be sent to.
-    fn take(&self, targets: &[Target]) -> Vec<Target> {
+    /// Those of one address' servers that are to be sent to, each with what it is called there.
+    fn take(&self, targets: &[Target]) -> Vec<(Rc<Server>, Target)> {
         let mut taken = self.taken.borrow_mut();
-        let mut mine = targets.to_vec();
-        mine.retain(|target| !taken.iter().any(|other| target.is_same_server(other)));
-        let spare = self.spare.get();
-        mine.truncate(spare.saturating_add(1));
+        let mut left = self.spare.get().saturating_add(1);
+        let mut mine = Vec::new();
+        for target in targets {
+            let known = taken.iter().find(|server| server.is_at(target));
+            let server = match known.map(Rc::clone) {
+                Some(server) => server,
+                None if left == 0 => continue,
+                None => {
+                    left = left.saturating_sub(1);
+                    let server = Rc::new(Server::at(target));
+                    taken.push(Rc::clone(&server));
+                    server
+                }
+            };
+            mine.push((server, target.clone()));
+        }
         // An address without a server, or whose servers are served already, leaves its place to others.
-        let left = spare.saturating_add(1).saturating_sub(mine.len());
         self.spare.set(left);
-        taken.extend(mine.iter().cloned());
         mine
     }
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn add(&mut self, backend: &'a Backend) {
+        if !self.backends.iter().any(|one| one.connects_like(backend)) {
+            self.backends.push(backend);
+        }
+    }
+
     async fn send(&self, share: &Share, request: Forwarded<'_>) -> Result<(), Ending> {
         let Some(first) = self.backends.first() else {
             return Ok(());
         };
         let found = targets_in_order(first, self.address).await;
-        let targets = share.take(found.as_deref().unwrap_or_default());
+        let servers = share.take(found.as_deref().unwrap_or_default());
         found?;
-        let sending = targets.iter().map(|target| self.send_to(target, request));
+        let sending = servers
+            .iter()
+            .map(|(server, target)| server.send(target, &self.backends, request));
         at_the_same_time(sending).await
     }
+}
 
-    /// By the way of the first backend that gets there.
-    async fn send_to(&self, target: &Target, request: Forwarded<'_>) -> Result<(), Ending> {
-        let mut result = Err(Ending::quiet(CloseReason::CancelFailed));
-        for backend in &self.backends {
-            result = request.send_to(backend, target).await;
-            if result.is_ok() {
+/// A server that gets the request by the first way that leads there: of all backends, and under all names.
+struct Server {
+    /// What the first address calls it.
+    target: Target,
+    /// The addresses that lead here try one after the other.
+    turn: Semaphore,
+    /// How many ways may still be tried: none once the request is on its way, or nobody answers.
+    ways_left: Cell<usize>,
+    /// For all of them: the `connect_timeout` of the first.
+    deadline: OnceCell<Instant>,
+}
+
+impl Server {
+    fn at(target: &Target) -> Self {
+        Self {
+            target: target.clone(),
+            turn: Semaphore::new(1),
+            ways_left: Cell::new(MAX_WAYS),
+            deadline: OnceCell::new(),
+        }
+    }
+
+    fn is_at(&self, target: &Target) -> bool {
+        self.target.is_same_server(target)
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        backends: &[&Backend],
+        request: Forwarded<'_>,
+    ) -> Result<(), Ending> {
+        let link = {
+            let _turn = self.turn.acquire().await;
+            self.connect(target, backends, request).await?
+        };
+        request.send_over(&link).await
+    }
+
+    /// By the way of the first backend that gets there; the error is that of the last one tried.
+    async fn connect(
+        &self,
+        target: &Target,
+        backends: &[&Backend],
+        request: Forwarded<'_>,
+    ) -> Result<Link, Ending> {
+        let mut last = Ending::quiet(CloseReason::CancelFailed);
+        for backend in backends {
+            let patience = self.patience(backend);
+            if self.ways_left.get() == 0 || patience.is_zero() {
                 break;
             }
+            let left = self.ways_left.replace(0).saturating_sub(1);
+            last = match request.connect(patience, backend, target).await {
+                Ok(link) => return Ok(link),
+                Err(ending) => ending,
+            };
+            if is_disagreement(&last) {
+                self.ways_left.set(left);
+            }
         }
-        result
+        Err(last)
     }
+
+    /// What is left until the deadline, which begins with the first attempt.
+    fn patience(&self, backend: &Backend) -> Duration {
+        let now = Instant::now();
+        let deadline = || now.checked_add(backend.connect_timeout).unwrap_or(now);
+        let deadline = self.deadline.get_or_init(deadline);
+        deadline.saturating_duration_since(now)
+    }
+}
+
+/// Whether the server was there in time, but the two did not agree on TLS or on what comes before it: another way may lead on.
+fn is_disagreement(ending: &Ending) -> bool {
+    ending.connect_failure.is_none()
 }
 
 /// Waits for all of them; the error is that of the last that has something to say.

@@ -118,7 +118,18 @@ async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Connects to exactly `target`, in the route's mode, within `connect_timeout`; on behalf of the client with these `ends`, or of nobody.
-pub(crate) async fn connect_in_time(
+pub(crate) fn connect_in_time(
+    backend: &Backend,
+    target: &Target,
+    ends: Option<&ClientEnds>,
+    scratch: &RefCell<Scratch>,
+) -> impl Future<Output = Result<Link, Ending>> {
+    connect_within(backend.connect_timeout, backend, target, ends, scratch)
+}
+
+/// The same within `patience`: what is left of a `connect_timeout`.
+pub(crate) async fn connect_within(
+    patience: Duration,
     backend: &Backend,
     target: &Target,
     ends: Option<&ClientEnds>,
@@ -127,7 +138,7 @@ pub(crate) async fn connect_in_time(
     let is_in_tls = Cell::new(false);
     let since = Instant::now();
     let connecting = connect_target(backend, target, ends, scratch, &is_in_tls);
-    let result = match timeout(backend.connect_timeout, connecting).await {
+    let result = match timeout(patience, connecting).await {
         Ok(result) => result,
         Err(_elapsed) => {
             let millis = backend.connect_timeout.as_millis();
@@ -332,16 +343,6 @@ async fn shake_hands(
         tls: Some(summary),
         target: target.clone(),
     })
-}
-
-impl Ending {
-    /// Names the configured address.
-    pub(crate) fn naming(self, address: &BackendAddress) -> Self {
-        Self {
-            backend_addr: Some(address.to_string()),
-            ..self
-        }
-    }
 }
 
 /// No connection came about.

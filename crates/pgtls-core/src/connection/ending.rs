@@ -7,6 +7,7 @@ use pgtls_tls::session::SessionError;
 use pgtls_wire::{ErrorResponse, SqlState};
 
 use crate::metrics::ConnectFailure;
+use crate::options::BackendAddress;
 use crate::report::{AlertDirection, AlertReport, CloseReason, FaultSide, TlsSide};
 
 /// The end of a connection before or during its session.
@@ -184,6 +185,12 @@ impl Ending {
     /// Adds why no connection came about.
     pub(crate) fn without_connection(mut self, why: ConnectFailure) -> Self {
         self.connect_failure = Some(why);
+        self
+    }
+
+    /// Names the configured address.
+    pub(crate) fn naming(mut self, address: &BackendAddress) -> Self {
+        self.backend_addr = Some(address.to_string());
         self
     }
 

@@ -18,7 +18,7 @@ use crate::connection::ask::{
     about_backend, about_client, about_client_hello, about_route, no_backend_named,
 };
 use crate::connection::authentication::{Authentication, ChannelBinding};
-use crate::connection::cancel::forward_cancel;
+use crate::connection::cancel::{Canceller, forward_cancel};
 use crate::connection::cancel_registry::{CancelEntry, CancelKey, CancelPlace};
 use crate::connection::choose::connect_backend;
 use crate::connection::close::{close_client, close_told};
@@ -214,13 +214,14 @@ async fn answer(
             journal.note(|report| report.is_cancel = true);
             let route = journal.route();
             let key = CancelKey::new(route, process_id, &secret_key);
-            let host = client.shown.as_ref().and_then(|shown| shown.host);
             let ends = journal.ends();
-            let forwarded = async {
-                let (shared, scratch, ends) = (context.shared, context.scratch, ends.as_ref());
-                let forwarding = forward_cancel(shared, route, &key, host, ends, scratch);
-                Ok(Answered::Over(forwarding.await))
+            let from = Canceller {
+                ends: ends.as_ref(),
+                host: client.shown.as_ref().and_then(|shown| shown.host),
+                is_over_limit,
             };
+            let forwarding = forward_cancel(context.shared, route, &key, from, context.scratch);
+            let forwarded = async { Ok(Answered::Over(forwarding.await)) };
             return unless(signals, forwarded).await;
         }
         Request::Startup(startup) => startup,

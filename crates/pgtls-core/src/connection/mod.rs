@@ -6,6 +6,7 @@ mod application_name;
 mod ask;
 mod authentication;
 pub(crate) mod cancel;
+pub(crate) mod cancel_queue;
 pub(crate) mod cancel_registry;
 mod cancel_unknown;
 mod choose;

@@ -1,12 +1,15 @@
 //! CancelRequests: to which backend they go, over what, and with which keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pgtls_core::fault::{Lookup, answer_lookups};
 use pgtls_core::{
     BackendAddress, CloseReason, DataPlaneOptions, FaultSide, Phase, RouteRule, Sslmode,
 };
 use pgtls_testkit::{
-    BackendBehaviour, CancelSeen, DEADLINE, EncryptionAnswer, Ending, FakeBackend, messages,
+    BackendBehaviour, CancelSeen, CertificateSpec, DEADLINE, EncryptionAnswer, Ending, FakeBackend,
+    messages, server_config,
 };
 use pgtls_tls::options::BackendVerification;
 use pgtls_wire::encode_cancel_request;
@@ -132,35 +135,119 @@ async fn an_unknown_key_reaches_its_server_though_another_one_does_not_answer() 
     stage.finish().await;
 }
 
-#[tokio::test]
-async fn no_more_than_32_requests_with_unknown_keys_are_on_their_way_at_a_time() {
-    let pki = Pki::new();
-    let silent = FakeBackend::builder()
-        .encryption(EncryptionAnswer::Silence)
-        .listen()
-        .await;
-    let mut options = pki.tls_options(&[&silent]);
+/// A server that does not even answer an SSLRequest.
+async fn silent_server() -> FakeBackend {
+    let silence = EncryptionAnswer::Silence;
+    FakeBackend::builder().encryption(silence).listen().await
+}
+
+/// A route to a silent server and, with the id 2, one to a server that answers.
+fn two_routes(pki: &Pki, silent: &FakeBackend, answering: &FakeBackend) -> DataPlaneOptions {
+    let mut options = pki.tls_options(&[silent]);
     options.routes[0].backend.connect_timeout = DEADLINE * 10;
-    let stage = Stage::start(&options).await;
+    let mut other = pki.options(&[answering]).routes.remove(0);
+    other.route_id = 2;
+    options.routes.push(other);
+    options
+}
+
+/// Requests with unknown keys that the silent server holds up.
+async fn hang(stage: &Stage, silent: &FakeBackend, count: usize) -> Vec<Client> {
     let packet = encode_cancel_request(7, b"who?");
     let mut clients = Vec::new();
-    for _ in 0..32 {
+    for _ in 0..count {
         let arrival = Arrival::plain().with_prefix(&packet).within(600_000);
         clients.push(stage.arrive(arrival).await);
     }
-    silent.wait_until(|all| all.len() == 32).await;
-    let arrival = Arrival::plain().with_prefix(&packet).within(600_000);
-    let mut next = stage.arrive(arrival).await;
-    stage.wait_for(|now| now.live_sessions == 33).await;
-    assert_eq!(silent.records().len(), 32);
-    // It waits, and no longer than until places are free.
+    silent.wait_until(|all| all.len() == count).await;
+    clients
+}
+
+/// Why the request of connection `id` was not sent on.
+async fn refusal(stage: &Stage, id: u64) -> String {
+    let report = stage.ended(id, CloseReason::CancelFailed, Phase::Route);
+    report.await.message.unwrap()
+}
+
+async fn release(silent: &FakeBackend, clients: Vec<Client>) {
     silent.hang_up();
-    for client in &mut clients {
+    for mut client in clients {
         client.frontend.read_to_end().await;
     }
-    silent.wait_until(|all| all.len() == 33).await;
-    silent.hang_up();
-    next.frontend.read_to_end().await;
+}
+
+#[tokio::test]
+async fn no_more_than_32_requests_with_unknown_keys_of_a_route_are_on_their_way_and_none_waits_long()
+ {
+    let pki = Pki::new();
+    let silent = silent_server().await;
+    let answering = FakeBackend::builder().listen().await;
+    let options = two_routes(&pki, &silent, &answering);
+    let stage = Stage::start(&options).await;
+    let clients = hang(&stage, &silent, 32).await;
+    let packet = encode_cancel_request(7, b"who?");
+    let arrival = Arrival::plain().with_prefix(&packet).on_route(2);
+    let mut elsewhere = stage.arrive(arrival).await;
+    elsewhere.frontend.read_to_end().await;
+    let report = stage.report(elsewhere.id).await;
+    assert_eq!(report.reason, CloseReason::CancelForwarded);
+    // Those of the route that goes on count.
+    stage.plane.reload(&options.routes).unwrap();
+    let next = cancel(&stage, 7, b"who?").await;
+    let why = refusal(&stage, next).await;
+    assert!(why.contains("none of them came to its end"), "{why}");
+    assert_eq!(silent.records().len(), 32);
+    release(&silent, clients).await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn who_came_over_a_limit_does_not_wait() {
+    let pki = Pki::new();
+    let silent = silent_server().await;
+    let answering = FakeBackend::builder().listen().await;
+    let mut options = two_routes(&pki, &silent, &answering);
+    options.max_client_conn = 32;
+    let stage = Stage::start(&options).await;
+    let clients = hang(&stage, &silent, 32).await;
+    let next = cancel(&stage, 7, b"who?").await;
+    let why = refusal(&stage, next).await;
+    assert!(
+        why.contains("over a limit of connections does not wait"),
+        "{why}"
+    );
+    release(&silent, clients).await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn over_the_limits_a_known_key_finds_a_slot_however_many_unknown_ones_hang() {
+    let pki = Pki::new();
+    let silent = silent_server().await;
+    let answering = FakeBackend::builder().listen().await;
+    let mut options = two_routes(&pki, &silent, &answering);
+    options.max_client_conn = 1;
+    options.max_concurrent_handshakes = 2;
+    let stage = Stage::start(&options).await;
+    let arrival = Arrival::default().on_route(2);
+    let session = stage.enter(arrival, Some(&pki.client())).await;
+    let clients = hang(&stage, &silent, 1).await;
+    let next = cancel(&stage, 7, b"who?").await;
+    let why = refusal(&stage, next).await;
+    assert!(
+        why.contains("over a limit of connections have no place"),
+        "{why}"
+    );
+    let packet = encode_cancel_request(4242, &KEY);
+    let arrival = Arrival::plain().with_prefix(&packet).on_route(2);
+    let mut known = stage.arrive(arrival).await;
+    known.frontend.read_to_end().await;
+    let report = stage.report(known.id).await;
+    assert_eq!(report.reason, CloseReason::CancelForwarded);
+    assert_eq!(cancels(&answering).len(), 1);
+    drop(known);
+    release(&silent, clients).await;
+    session.close().await;
     stage.finish().await;
 }
 
@@ -211,6 +298,73 @@ async fn an_unknown_key_takes_the_way_of_another_backend_where_the_first_one_lea
     assert_eq!(stage.report(id).await.reason, CloseReason::CancelForwarded);
     assert_eq!(cancels(&server).len(), 1);
     stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_no_tls_is_tried_in_3_ways_at_most_and_once_in_each() {
+    let pki = Pki::new();
+    for (is_alike, expected) in [(true, 1), (false, 3)] {
+        let close = EncryptionAnswer::Close;
+        let server = FakeBackend::builder().encryption(close).listen().await;
+        let mut options = pki.tls_options(&[&server]);
+        let alone = [&server];
+        add_backends(&mut options, &[&alone[..]; 4]);
+        if !is_alike {
+            let backends = &mut options.routes[0].backends;
+            backends[0].1.sends_proxy_header = true;
+            backends[1].1.tls.send_server_name = false;
+            backends[2].1.tls.verification = BackendVerification::Ca;
+            backends[2].1.tls.root_cert = Some(pki.root_cert());
+        }
+        let stage = Stage::start(&options).await;
+        let id = cancel(&stage, 7, b"who?").await;
+        assert_eq!(stage.report(id).await.reason, CloseReason::CancelFailed);
+        assert_eq!(server.records().len(), expected);
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_in_time_is_tried_in_no_other_way() {
+    let pki = Pki::new();
+    let silent = silent_server().await;
+    let mut options = pki.tls_options(&[&silent]);
+    options.routes[0].backend.connect_timeout = Duration::from_millis(300);
+    add_backends(&mut options, &[&[&silent]]);
+    let other = &mut options.routes[0].backends[0].1;
+    other.connect_timeout = DEADLINE;
+    other.tls.send_server_name = false;
+    let stage = Stage::start(&options).await;
+    let id = cancel(&stage, 7, b"who?").await;
+    let why = refusal(&stage, id).await;
+    assert!(why.contains("connect_timeout of 300 ms passed"), "{why}");
+    assert_eq!(silent.records().len(), 1);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_key_takes_the_way_of_the_name_that_the_servers_certificate_has() {
+    let pki = Pki::new();
+    let identity = pki.ca.issue(&CertificateSpec::server(&["cancel.test"]));
+    let answer = EncryptionAnswer::Accept(Arc::new(server_config(&identity)));
+    let server = FakeBackend::builder().encryption(answer).listen().await;
+    let mut options = pki.tls_options(&[&server]);
+    let tls = &mut options.routes[0].backend.tls;
+    tls.verification = BackendVerification::Full;
+    tls.root_cert = Some(pki.root_cert());
+    let lookup = Lookup::InTurn(vec![server.tcp_address()]);
+    answer_lookups("cancel.test", lookup);
+    let host = "cancel.test".to_owned();
+    let named = BackendAddress::Tcp { host, port: 5432 };
+    options.routes[0].backend.addresses.push(named);
+    for _ in 0..2 {
+        options.routes[0].backend.addresses.reverse();
+        let stage = Stage::start(&options).await;
+        let id = cancel(&stage, 7, b"who?").await;
+        assert_eq!(stage.report(id).await.reason, CloseReason::CancelForwarded);
+        stage.finish().await;
+    }
+    assert_eq!(cancels(&server).len(), 2);
 }
 
 #[tokio::test]
