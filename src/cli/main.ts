@@ -124,7 +124,7 @@ export async function main(
 function runCommand(command: Command, host: CliHost, modules: CliModules): Promise<number> {
   switch (command.kind) {
     case 'run':
-      return run(command, host, modules).finally(() => modules.flushLog());
+      return run(command, host, modules);
     case 'validate':
       return validate(command, host, modules);
     case 'doctor':
@@ -179,6 +179,7 @@ async function run(command: CommandOf<'run'>, host: CliHost, modules: CliModules
     await (why === 'taken' ? proxy.retire() : proxy.drain());
   } finally {
     await proxy.close();
+    await modules.flushLog();
   }
   return EXIT_CODES.fine;
 }
@@ -221,6 +222,7 @@ async function startRun(
     return { proxy, logger, manager };
   } catch (error) {
     predecessor?.failed(errorText(error));
+    await modules.flushLog();
     throw error;
   }
 }
