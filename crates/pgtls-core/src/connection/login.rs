@@ -26,7 +26,7 @@ use crate::connection::connect::Link;
 use crate::connection::ending::Ending;
 use crate::connection::handshake::{Client, FailedClient, Greeting, accept_client};
 use crate::connection::journal::{Arrival, Journal};
-use crate::connection::peer::{BackendPeer, ClientPeer};
+use crate::connection::peer::{BackendPeer, ClientPeer, Peer};
 use crate::connection::prefer::{Asked, ask_in_tls};
 use crate::connection::proxy_header::ClientEnds;
 use crate::connection::relay::{Relay, StreamEnd};
@@ -354,8 +354,10 @@ fn channel_binding(client: &Client, link: &Link) -> ChannelBinding {
     let Some(tls) = &link.tls else {
         return ChannelBinding::Passes;
     };
+    if matches!(client.peer, Peer::Plain(_)) {
+        return ChannelBinding::Hidden;
+    }
     match (&client.shown, tls.peer_certificate.as_deref()) {
-        (None, _) => ChannelBinding::Hidden,
         (Some(shown), Some(leaf)) if shown.leaf().is_none_or(|ours| **ours != *leaf) => {
             ChannelBinding::Conflicts
         }
