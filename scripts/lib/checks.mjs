@@ -50,6 +50,10 @@ export const TOOL_CHECKS = [
   ]),
   toolCheck('tsc: types', installed('tsc'), ['-p', 'tsconfig.json']),
   toolCheck('knip: no unused exports, files or dependencies', installed('knip'), []),
+  toolCheck('the manual pages are what the tables say', process.execPath, [
+    'scripts/man.mjs',
+    '--check',
+  ]),
   toolCheck('cargo fmt', 'cargo', ['fmt', '--all', '--check']),
   toolCheck('cargo clippy: no warnings', 'cargo', CLIPPY),
   toolCheck('cargo clippy: no warnings without TLS', 'cargo', CLIPPY_WITHOUT_TLS),

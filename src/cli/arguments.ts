@@ -1,12 +1,23 @@
 /**
- * The command line: argv → one of the commands, the help text, and which exit code an error gets.
+ * The command line: argv → one of the commands, and which exit code an error gets.
  *
- * May import errors.ts, config/ and node only.
+ * May import commands.ts, errors.ts, config/ and node only.
  */
 import { parseArgs } from 'node:util';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
 import { nearest } from '../config/suggestion.ts';
 import { PgtlsError } from '../errors.ts';
+import {
+  COMMAND_NAMES,
+  COMMANDS,
+  type CommandName,
+  isCommandName,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  OPTIONS,
+  SHELLS,
+  type Shell,
+} from './commands.ts';
 
 /** Overrides of the file's log settings; null = as the file says. */
 interface LogOptions {
@@ -22,85 +33,35 @@ export type Command =
   | ({ readonly kind: 'demo' } & LogOptions)
   | { readonly kind: 'init'; readonly configPath: string; readonly isForced: boolean }
   | { readonly kind: 'completion'; readonly shell: Shell }
-  | { readonly kind: 'help' }
+  /** Of one command; null = of all. */
+  | { readonly kind: 'help'; readonly topic: CommandName | null }
   | { readonly kind: 'version' };
-
-/** Shells that the command line can be completed in. */
-export const SHELLS = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof SHELLS)[number];
 
 /** The process's exit codes. */
 export const EXIT_CODES: Readonly<
   Record<'fine' | 'runtime' | 'configuration' | 'binding', number>
 > = { fine: 0, runtime: 1, configuration: 2, binding: 3 };
 
-/** What `pgtls --help` prints. */
-export const HELP: string = `Usage:
-  pgtls -c FILE             run with a configuration file
-  pgtls validate -c FILE    check the file and its certificates, without binding anything
-  pgtls doctor [-c FILE]    what this machine offers, and what it lacks for production or for FILE
-  pgtls demo                try it: an embedded PostgreSQL with pgtls in front
-  pgtls init [FILE]         write a commented configuration to begin with (pgtls.toml)
-  pgtls completion SHELL    print what completes this command line in bash, zsh or fish
-
-Options:
-  -c, --config FILE         the configuration file (TOML)
-      --log-level LEVEL     trace, debug, info, warn or error, instead of the file's
-      --log-format FORMAT   json or pretty, instead of the file's
-      --force               init: replace the file
-  -v, --version             print the versions of pgtls, rustls and its crypto provider
-  -h, --help                print this
-
-Examples:
-  pgtls init
-  pgtls validate pgtls.toml && pgtls -c pgtls.toml
-  pgtls -c pgtls.toml --log-level debug --log-format pretty
-  source <(pgtls completion bash)
-
-Signals:  SIGTERM, SIGINT drain (a second one ends at once); SIGHUP reloads file and certificates;
-          SIGUSR2 lets a successor process take over
-Exit codes:  0 fine, 1 runtime error, 2 configuration or command line, 3 native binding missing
-`;
-
-/** What can be said with dashes. */
-export const OPTIONS = {
-  config: { type: 'string', short: 'c' },
-  force: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-  version: { type: 'boolean', short: 'v' },
-  'log-level': { type: 'string' },
-  'log-format': { type: 'string' },
-} as const;
-
-export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
-export const LOG_FORMATS: readonly LogFormat[] = ['json', 'pretty'];
-
 /** Parses the arguments behind the program's name; throws PGTLS_ARGUMENTS_INVALID. */
 export function parseCommand(argv: readonly string[]): Command {
   const { values, positionals } = parseOptions(argv);
+  const [word, ...rest] = positionals;
   if (values.help === true) {
-    return { kind: 'help' };
+    return { kind: 'help', topic: word === undefined ? null : commandNameOf(word) };
   }
   if (values.version === true) {
     return { kind: 'version' };
   }
-  const logOptions: LogOptions = {
-    logLevel: oneOf('--log-level', values['log-level'], LOG_LEVELS),
-    logFormat: oneOf('--log-format', values['log-format'], LOG_FORMATS),
-  };
-  const [name = 'run', ...rest] = positionals;
-  if (values.force === true && name !== 'init') {
-    throw invalid('--force is for init alone');
+  const name = commandNameOf(word ?? 'run');
+  refuseForeignOptions(name, values);
+  switch (name) {
+    case 'help':
+      return { kind: 'help', topic: topicOf(rest) };
+    case 'completion':
+      return { kind: 'completion', shell: shellOf(rest) };
+    default:
+      return commandOf(name, configOf(name, values.config, rest), values);
   }
-  if (name === 'completion') {
-    return { kind: 'completion', shell: shellOf(values.config, rest) };
-  }
-  const config = configOf(name, values.config, rest);
-  if (name === 'init') {
-    const isForced = values.force === true;
-    return { kind: 'init', configPath: config ?? 'pgtls.toml', isForced };
-  }
-  return commandOf(name, config, logOptions);
 }
 
 /** The exit code for an error that ends the program. */
@@ -122,65 +83,93 @@ export function exitCodeOf(error: unknown): number {
   }
 }
 
-function shellOf(config: string | undefined, rest: readonly string[]): Shell {
+/** An option of another command would have no effect, so it is a mistake. */
+function refuseForeignOptions(name: CommandName, values: Options['values']): void {
+  const given = Object.keys(values) as (keyof Options['values'])[];
+  const foreign = given.find((option) => !COMMANDS[name].options.includes(option));
+  if (foreign === 'config' && name === 'demo') {
+    throw invalid('demo takes no configuration file: it writes its own', name);
+  }
+  if (foreign !== undefined) {
+    const owners = COMMAND_NAMES.filter((other) => COMMANDS[other].options.includes(foreign));
+    throw invalid(`--${foreign} is for ${owners.join(', ')} alone, not for ${name}`, name);
+  }
+}
+
+function topicOf(rest: readonly string[]): CommandName | null {
+  const [word, ...unexpected] = rest;
+  if (unexpected.length > 0) {
+    throw invalid(`unexpected argument "${unexpected[0]}"`, 'help');
+  }
+  return word === undefined ? null : commandNameOf(word);
+}
+
+function shellOf(rest: readonly string[]): Shell {
   const [name = '', ...unexpected] = rest;
-  if (config !== undefined || unexpected.length > 0) {
-    throw invalid('completion takes the name of a shell, and nothing else');
+  if (unexpected.length > 0) {
+    throw invalid('completion takes the name of a shell, and nothing else', 'completion');
   }
   const shell = SHELLS.find((known) => known === name);
   if (shell === undefined) {
-    throw invalid(`completion "${name}" is unknown; expected ${SHELLS.join(', ')}`);
+    const problem = name === '' ? 'completion wants a shell' : `completion "${name}" is unknown`;
+    throw invalid(`${problem}; expected ${SHELLS.join(', ')}${meant(name, SHELLS)}`, 'completion');
   }
   return shell;
 }
 
 /** The file of `-c`, or the argument of those that can only mean that. */
 function configOf(
-  name: string,
+  name: CommandName,
   config: string | undefined,
   rest: readonly string[],
 ): string | undefined {
-  const takesFile = config === undefined && ['validate', 'doctor', 'init'].includes(name);
+  const takesFile = config === undefined && COMMANDS[name].takesFile;
   const [file, ...unexpected] = takesFile ? rest : [config, ...rest];
   if (unexpected.length > 0) {
-    throw invalid(`unexpected argument "${unexpected[0]}"`);
+    throw invalid(`unexpected argument "${unexpected[0]}"`, name);
   }
   return file;
 }
 
-function commandOf(name: string, config: string | undefined, logOptions: LogOptions): Command {
+function commandOf(
+  name: Exclude<CommandName, 'help' | 'completion'>,
+  config: string | undefined,
+  values: Options['values'],
+): Command {
+  const logOptions = (): LogOptions => ({
+    logLevel: oneOf(name, '--log-level', values['log-level'], LOG_LEVELS),
+    logFormat: oneOf(name, '--log-format', values['log-format'], LOG_FORMATS),
+  });
   switch (name) {
     case 'run':
-      return { kind: 'run', configPath: required(config, 'pgtls -c pgtls.toml'), ...logOptions };
+      return { kind: 'run', configPath: required(name, config), ...logOptions() };
     case 'validate':
-      return { kind: 'validate', configPath: required(config, 'pgtls validate -c pgtls.toml') };
+      return { kind: 'validate', configPath: required(name, config) };
     case 'doctor':
       return { kind: 'doctor', configPath: config ?? null };
     case 'demo':
-      if (config !== undefined) {
-        throw invalid('demo takes no configuration file: it writes its own');
-      }
-      return { kind: 'demo', ...logOptions };
-    default:
-      throw invalid(unknownCommand(name));
+      return { kind: 'demo', ...logOptions() };
+    case 'init': {
+      const isForced = values.force === true;
+      return { kind: 'init', configPath: config ?? 'pgtls.toml', isForced };
+    }
   }
 }
 
-/** The first word, if it is none of a file. */
-export const COMMANDS: readonly string[] = [
-  'run',
-  'validate',
-  'doctor',
-  'demo',
-  'init',
-  'completion',
-];
-
-function unknownCommand(name: string): string {
-  if (name.endsWith('.toml')) {
-    return `"${name}" is no command; expected such as: pgtls -c ${name}`;
+function commandNameOf(word: string): CommandName {
+  if (isCommandName(word)) {
+    return word;
   }
-  return `unknown command "${name}"; expected run, validate, doctor, demo, init or completion${meant(name, COMMANDS)}`;
+  throw invalid(
+    word.endsWith('.toml')
+      ? `"${word}" is no command; expected such as: pgtls -c ${word}`
+      : `unknown command "${word}"; expected ${orList(COMMAND_NAMES)}${meant(word, COMMAND_NAMES)}`,
+  );
+}
+
+/** Such as `a, b or c`. */
+function orList(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
 /** Such as `; did you mean "demo"?`, empty when nothing is near. */
@@ -224,25 +213,30 @@ function optionProblem(error: unknown): string {
   return `unknown option "${option}"${near}`;
 }
 
-function required(config: string | undefined, example: string): string {
+function required(name: CommandName, config: string | undefined): string {
   if (config === undefined || config === '') {
-    throw invalid(`no configuration file given; expected such as: ${example}`);
+    const example = name === 'run' ? 'pgtls -c pgtls.toml' : `pgtls ${name} pgtls.toml`;
+    throw invalid(`no configuration file given; expected such as: ${example}`, name);
   }
   return config;
 }
 
 function oneOf<T extends string>(
+  name: CommandName,
   option: string,
   value: string | undefined,
   values: readonly T[],
 ): T | null {
   const found = values.find((candidate) => candidate === value);
   if (value !== undefined && found === undefined) {
-    throw invalid(`${option} "${value}" is unknown; expected ${values.join(', ')}`);
+    const problem = `${option} "${value}" is unknown; expected ${values.join(', ')}`;
+    throw invalid(`${problem}${meant(value, values)}`, name);
   }
   return found ?? null;
 }
 
-function invalid(message: string): PgtlsError {
-  return new PgtlsError('PGTLS_ARGUMENTS_INVALID', `${message}\nSee pgtls --help`);
+/** With where to read more: of the command, when it is known which. */
+function invalid(message: string, name: CommandName | null = null): PgtlsError {
+  const help = name === null || name === 'run' ? 'pgtls --help' : `pgtls ${name} --help`;
+  return new PgtlsError('PGTLS_ARGUMENTS_INVALID', `${message}\nSee ${help}`);
 }

@@ -12,17 +12,20 @@ import { createLogger } from '../proxy/process-log.ts';
 import { startProxy } from '../proxy/proxy.ts';
 import { createDemoCertificates } from './demo/certificate-files.ts';
 import { Cleanup } from './demo/cleanup.ts';
-import { portOf, preferredPort, writeDemoConfig } from './demo/config-file.ts';
+import { portOf, preferredAdminPort, preferredPort, writeDemoConfig } from './demo/config-file.ts';
 import { runFirstQuery } from './demo/first-query.ts';
 import { welcomeText } from './demo/messages.ts';
 import { locatePostgres } from './demo/postgres-binaries.ts';
 import { PostgresCluster } from './demo/postgres-cluster.ts';
 import { createTemporaryDirectory, findServerIdentity } from './demo/server-identity.ts';
+import type { Style } from './style.ts';
 
 /** What the command line hands to the demo. */
 export interface DemoOptions {
   /** Writes text to stdout. */
   readonly write: (text: string) => void;
+  /** How text is written there. */
+  readonly style: Style;
   /** Aborted when the demo is to clean up and end (Ctrl-C, SIGTERM). */
   readonly stop: AbortSignal;
   /** Level of the proxy's log; null = warn, so that the demo's own text stays readable. */
@@ -33,6 +36,7 @@ export interface DemoOptions {
 
 interface RunningDemo {
   readonly port: number;
+  readonly adminPort: number;
   readonly password: string;
   readonly caFile: string;
   readonly caPem: string;
@@ -49,7 +53,8 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const cleanup = new Cleanup();
   try {
     const demo = await startDemo(options, cleanup);
-    options.write(welcomeText({ ...demo, query: await runFirstQuery(demo) }));
+    const query = await runFirstQuery(demo);
+    options.write(welcomeText({ ...demo, query }, options.style));
     await aborted(options.stop);
     options.write('\nStopping: sessions, PostgreSQL, temporary files.\n');
     return 0;
@@ -83,8 +88,10 @@ async function startDemo(options: DemoOptions, cleanup: Cleanup): Promise<Runnin
 
   write('Making a certificate authority and a server certificate …\n');
   const certificates = await createDemoCertificates(directory);
+  const adminPort = await preferredAdminPort();
   const configFile = writeDemoConfig(directory, {
     listenerPort: await preferredPort(),
+    adminPort,
     backendPort: cluster.port,
     certificates,
   });
@@ -93,6 +100,7 @@ async function startDemo(options: DemoOptions, cleanup: Cleanup): Promise<Runnin
   cleanup.add(() => proxy.drain());
   return {
     port: portOf(proxy.addresses[0]?.address ?? ''),
+    adminPort,
     password: cluster.password,
     caFile: certificates.caFile,
     caPem: certificates.caPem,

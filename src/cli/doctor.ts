@@ -1,9 +1,10 @@
 /**
  * `pgtls doctor`: what this machine offers, and one remedy for each thing that production wants more of.
  *
- * Reads through {@link Machine} only, so that a test can be any machine. May import config/ types only.
+ * Reads through {@link Machine} only, so that a test can be any machine. May import types of config/ and style.ts only.
  */
 import type { Config } from '../config/schema.ts';
+import type { Style } from './style.ts';
 
 /** The machine as the doctor sees it. */
 export interface Machine {
@@ -88,23 +89,26 @@ export function diagnose(
   return { version, findings };
 }
 
-/** The report as text, with colours or without. */
-export function formatExamination(examination: Examination, hasColours: boolean): string {
+/** The report as text, in columns: words in front for files and pipes, symbols where somebody looks at it. */
+export function formatExamination(examination: Examination, { isRich, paint }: Style): string {
   const { version, findings } = examination;
   const width = Math.max(...findings.map(({ subject }) => subject.length));
-  const margin = ' '.repeat(MARK_WIDTH + width + 4);
+  const markWidth = isRich ? 1 : MARK_WIDTH;
+  const margin = ' '.repeat(markWidth + width + 4);
   const lines = findings.flatMap(({ verdict, subject, text, remedy }) => {
-    const [mark, colour] = MARKS[verdict];
-    const painted = hasColours ? `\x1b[${colour}m${mark}\x1b[0m` : mark;
-    const padding = ' '.repeat(MARK_WIDTH - mark.length);
+    const [word, symbol, tone] = MARKS[verdict];
+    const mark = isRich ? symbol : word;
+    const padding = ' '.repeat(markWidth - mark.length);
     const [first = '', ...rest] = text.split('\n');
     return [
-      `${painted}${padding}  ${subject.padEnd(width)}  ${first}`,
+      `${paint(tone, mark)}${padding}  ${paint('faint', subject.padEnd(width))}  ${first}`,
       ...rest.map((line) => `${margin}${line}`),
-      ...(remedy === null ? [] : [`${margin}→ ${remedy}`]),
+      ...(remedy === null ? [] : [`${margin}${paint('name', `→ ${remedy}`)}`]),
     ];
   });
-  return `pgtls ${version}\n\n${lines.join('\n')}\n\n${summary(examination)}\n`;
+  const [verdict, tone] = summary(examination);
+  const title = `pgtls ${paint('strong', version)}`;
+  return `${title}\n\n${lines.join('\n')}\n\n${paint(tone, verdict)}\n`;
 }
 
 /** Whether pgtls can run on this machine at all. */
@@ -112,22 +116,28 @@ export function canRun({ findings }: Examination): boolean {
   return findings.every(({ verdict }) => verdict !== 'failure');
 }
 
-/** What stands in front of a line, and its colour by ECMA-48. */
-const MARKS: Readonly<Record<Finding['verdict'], readonly [mark: string, colour: number]>> = {
-  ok: ['ok', 32],
-  note: ['-', 2],
-  warning: ['warn', 33],
-  failure: ['FAIL', 31],
+type Tone = 'good' | 'faint' | 'doubtful' | 'bad';
+
+/** What stands in front of a line: a word, or a symbol in that tone. */
+const MARKS: Readonly<
+  Record<Finding['verdict'], readonly [word: string, symbol: string, tone: Tone]>
+> = {
+  ok: ['ok', '✓', 'good'],
+  note: ['-', '·', 'faint'],
+  warning: ['warn', '!', 'doubtful'],
+  failure: ['FAIL', '✗', 'bad'],
 };
 const MARK_WIDTH = 4;
 
-function summary(examination: Examination): string {
+function summary(examination: Examination): readonly [verdict: string, tone: Tone] {
   if (!canRun(examination)) {
-    return 'pgtls cannot run here.';
+    return ['pgtls cannot run here.', 'bad'];
   }
   const warnings = examination.findings.filter(({ verdict }) => verdict === 'warning').length;
   const noun = warnings === 1 ? 'warning' : 'warnings';
-  return warnings === 0 ? 'pgtls can run here.' : `pgtls can run here, with ${warnings} ${noun}.`;
+  return warnings === 0
+    ? ['pgtls can run here.', 'good']
+    : [`pgtls can run here, with ${warnings} ${noun}.`, 'doubtful'];
 }
 
 function nativeFacts(probe: NativeProbe): NativeFacts {

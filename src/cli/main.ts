@@ -3,100 +3,37 @@
  * The command `pgtls`: runs what arguments.ts parsed, owns the signals and the exit code.
  *
  * Everything of the process comes in through {@link CliHost}; only the last lines of this file touch `process`. The
- * proxy, the addon and the demo are loaded by the commands that need them.
+ * proxy, the addon, the demo and what only prints (reports.ts) are loaded by the commands that need them.
  */
 import { readFileSync, realpathSync } from 'node:fs';
 import { release } from 'node:os';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
-import { type ConfigDiagnostic, formatDiagnostic } from '../config/diagnostics.ts';
-import type { Environment } from '../config/environment.ts';
-import { loadConfig, loadInspectedConfig } from '../config/parse.ts';
+import { loadInspectedConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
-import { PgtlsError, type PgtlsErrorCode } from '../errors.ts';
-import type { Logger, LoggerOptions } from '../observability/logger.ts';
+import type { Logger } from '../observability/logger.ts';
 import { fingerprintNow } from '../proxy/file-watch.ts';
-import type { PassedSocket } from '../proxy/listeners.ts';
-import type { Proxy as PgtlsProxy, ProxyDependencies } from '../proxy/proxy.ts';
 import type { ConfigSource } from '../proxy/reload.ts';
 import type { ServiceManager } from '../proxy/service-manager.ts';
 import { ProxyState } from '../proxy/state.ts';
-import { type Successor, Takeover } from '../proxy/takeover.ts';
-import { type Command, EXIT_CODES, exitCodeOf, HELP, parseCommand } from './arguments.ts';
+import { Takeover } from '../proxy/takeover.ts';
+import { type Command, EXIT_CODES, exitCodeOf, parseCommand } from './arguments.ts';
 import { startPlaced } from './bind-errors.ts';
-import { completionScript } from './completion.ts';
-import type { DemoOptions } from './demo.ts';
-import { canRun, diagnose, formatExamination, type Machine, type NativeProbe } from './doctor.ts';
-import { activated, type NativeService, serviceManager } from './service.ts';
-import { SignalRequest } from './signal-request.ts';
-import { nextSteps, writeStarter } from './starter.ts';
-import { launchSuccessor, predecessorOf } from './successor.ts';
+import { errorText } from './error-text.ts';
 import {
-  type CertificateInspection,
-  type DateSeverity,
-  formatRoutes,
-  type JudgedInspection,
-  judgeDates,
-} from './validate.ts';
-
-/** Signals the command reacts to. */
-export type CliSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGUSR2';
-
-/** The process as the command sees it. */
-export interface CliHost {
-  readonly environment: Environment;
-  readonly machine: Machine;
-  readonly pid: number;
-  /** Whether stdout is a terminal, whose user wants colours. */
-  readonly hasColours: boolean;
-  readonly write: (text: string) => void;
-  readonly writeError: (text: string) => void;
-  readonly onSignal: (signal: CliSignal, handler: () => void) => void;
-  /** Ends the process at once. */
-  readonly exit: (code: number) => void;
-  readonly nowMillis: () => number;
-  /** CLOCK_MONOTONIC. */
-  readonly monotonicMicros: () => bigint;
-  /** Starts this program anew with these sockets; throws when that cannot be. */
-  readonly launchSuccessor: (sockets: readonly PassedSocket[]) => Successor;
-}
-
-/** What the command needs to know about the native binding. */
-interface NativeModule extends NativeService, NativeProbe {
-  inspectConfig(config: Config): Promise<CertificateInspection>;
-  buildInfo(): {
-    version: string;
-    rustls: string;
-    provider: string;
-    target: string;
-    cpuFeatures: readonly string[];
-  };
-}
-
-/** What the command needs of a running proxy. */
-type RunningProxy = Pick<
-  PgtlsProxy,
-  'drain' | 'close' | 'reload' | 'whileUnchanged' | 'passedSockets' | 'retire'
->;
-
-/** The parts that a command loads when it needs them; tests put fakes here. */
-export interface CliModules {
-  loadNative(): Promise<NativeModule>;
-  createLogger(options: LoggerOptions): Promise<Logger>;
-  /** Resolves when what was logged is written, or cannot be. */
-  flushLog(): Promise<void>;
-  startProxy(config: Config, dependencies: ProxyDependencies): Promise<RunningProxy>;
-  runDemo(options: DemoOptions): Promise<number>;
-}
-
-type CommandOf<Kind extends Command['kind']> = Extract<Command, { kind: Kind }>;
-
-interface Loaded {
-  readonly config: Config;
-  readonly warnings: readonly ConfigDiagnostic[];
-  readonly inspection: JudgedInspection;
-}
+  type CliHost,
+  type CliModules,
+  type CommandOf,
+  type RunningProxy,
+  styleOf,
+} from './host.ts';
+import { load, packageVersion } from './loaded.ts';
+import { activated, serviceManager } from './service.ts';
+import { SignalRequest } from './signal-request.ts';
+import { PLAIN } from './style.ts';
+import { launchSuccessor, predecessorOf } from './successor.ts';
+import { judgeDates } from './validate.ts';
 
 const MODULES: CliModules = {
   loadNative: () => import('../data-plane/data-plane.ts'),
@@ -116,33 +53,19 @@ export async function main(
   try {
     return await runCommand(parseCommand(argv), host, modules);
   } catch (error) {
-    host.writeError(`${errorText(error)}\n`);
+    host.writeError(`${errorText(error, styleOf(host, 'stderr'))}\n`);
     return exitCodeOf(error);
   }
 }
 
-function runCommand(command: Command, host: CliHost, modules: CliModules): Promise<number> {
+async function runCommand(command: Command, host: CliHost, modules: CliModules): Promise<number> {
   switch (command.kind) {
     case 'run':
       return run(command, host, modules);
-    case 'validate':
-      return validate(command, host, modules);
-    case 'doctor':
-      return doctor(command, host, modules);
     case 'demo':
       return demo(command, host, modules);
-    case 'init':
-      writeStarter(command.configPath, command.isForced);
-      host.write(nextSteps(command.configPath));
-      return Promise.resolve(EXIT_CODES.fine);
-    case 'completion':
-      host.write(completionScript(command.shell));
-      return Promise.resolve(EXIT_CODES.fine);
-    case 'version':
-      return printVersion(host, modules);
-    case 'help':
-      host.write(HELP);
-      return Promise.resolve(EXIT_CODES.fine);
+    default:
+      return (await import('./reports.ts')).report(command, host, modules);
   }
 }
 
@@ -221,68 +144,17 @@ async function startRun(
     predecessor?.ready();
     return { proxy, logger, manager };
   } catch (error) {
-    predecessor?.failed(errorText(error));
+    predecessor?.failed(errorText(error, PLAIN));
     await modules.flushLog();
     throw error;
   }
 }
 
-async function validate(
-  { configPath }: CommandOf<'validate'>,
-  host: CliHost,
-  modules: CliModules,
-): Promise<number> {
-  const { config, warnings, inspection } = await load(configPath, 'error', host, modules);
-  for (const warning of warnings) {
-    host.writeError(`${formatDiagnostic(configPath, warning, 'warning')}\n`);
-  }
-  host.write(formatRoutes(config, inspection.identities, host.nowMillis()));
-  host.write(`${configPath} is valid\n`);
-  return EXIT_CODES.fine;
-}
-
-async function doctor(
-  { configPath }: CommandOf<'doctor'>,
-  host: CliHost,
-  modules: CliModules,
-): Promise<number> {
-  const config = configPath === null ? null : loadConfig(configPath, host.environment).config;
-  const native = await modules.loadNative();
-  const examination = diagnose(packageVersion(), host.machine, native, config);
-  host.write(formatExamination(examination, host.hasColours));
-  return canRun(examination) ? EXIT_CODES.fine : EXIT_CODES.binding;
-}
-
 function demo(command: CommandOf<'demo'>, host: CliHost, modules: CliModules): Promise<number> {
   const { logLevel, logFormat } = command;
   const { stop } = watchShutdown(host);
-  return modules.runDemo({ write: host.write, stop, logLevel, logFormat });
-}
-
-async function printVersion(host: CliHost, modules: CliModules): Promise<number> {
-  const version = `pgtls ${packageVersion()}`;
-  try {
-    const { rustls, provider, target } = (await modules.loadNative()).buildInfo();
-    host.write(
-      `${version} (rustls ${rustls}, ${provider}, ${target}, Node.js ${host.machine.nodeVersion})\n`,
-    );
-    return EXIT_CODES.fine;
-  } catch (error) {
-    host.write(`${version} (no native binding, Node.js ${host.machine.nodeVersion})\n`);
-    throw error;
-  }
-}
-
-async function load(
-  configPath: string,
-  severity: DateSeverity,
-  host: CliHost,
-  modules: CliModules,
-): Promise<Loaded> {
-  const native = await modules.loadNative();
-  return loadInspectedConfig(configPath, host.environment, async (config) =>
-    judgeDates(await native.inspectConfig(config), severity, host.nowMillis()),
-  );
+  const style = styleOf(host, 'stdout');
+  return modules.runDemo({ write: host.write, style, stop, logLevel, logFormat });
 }
 
 /** The first SIGTERM or SIGINT asks for an orderly end, the second one, of which `onSecond` is told, ends at once. */
@@ -332,25 +204,6 @@ function withLogOptions(config: Config, { logLevel, logFormat }: CommandOf<'run'
   };
 }
 
-/** Errors whose message begins with file, line and column. */
-const PLACED_CODES: readonly PgtlsErrorCode[] = ['PGTLS_CONFIG_INVALID', 'PGTLS_BIND_FAILED'];
-
-function errorText(error: unknown): string {
-  if (error instanceof PgtlsError && PLACED_CODES.includes(error.code)) {
-    return error.message;
-  }
-  if (error instanceof PgtlsError) {
-    return `pgtls: ${error.message}`;
-  }
-  return `pgtls: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
-}
-
-function packageVersion(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
-  return version;
-}
-
 function readText(path: string): string | null {
   try {
     return readFileSync(path, 'utf8');
@@ -377,8 +230,7 @@ if (isProgram(process.argv[1])) {
     },
     pid: process.pid,
     // Not by process.stdout, which makes a pipe non-blocking for all who share it as soon as it is looked at.
-    // biome-ignore lint/style/noProcessEnv: as above
-    hasColours: isatty(1) && !process.env['NO_COLOR'],
+    isTerminal: (stream) => isatty(stream === 'stdout' ? 1 : 2),
     write: (text) => process.stdout.write(text),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),

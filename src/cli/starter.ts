@@ -1,6 +1,7 @@
 /** `pgtls init`: a commented configuration to begin with. */
 import { writeFileSync } from 'node:fs';
 import { PgtlsError } from '../errors.ts';
+import type { Style } from './style.ts';
 
 /**
  * What is written. A line that begins with `#` and no space behind it is a key with its default or an example, to be uncommented; test/cli/starter.test.ts
@@ -52,12 +53,13 @@ export function writeStarter(path: string, isForced: boolean): void {
 }
 
 /** What to do next, for people. */
-export function nextSteps(path: string): string {
-  return `${path} is written. Now
+export function nextSteps(path: string, { isRich, paint }: Style): string {
+  const mark = isRich ? `${paint('good', '✓')} ` : '';
+  return `${mark}${path} is written. Now
   1. put certificate and key where it says, or change ssl_cert_file and ssl_key_file;
   2. say where PostgreSQL is: [proxy.backend], address and sslmode;
-  3. pgtls validate -c ${path}
-  4. pgtls -c ${path}
+  3. ${paint('name', `pgtls validate ${path}`)}
+  4. ${paint('name', `pgtls -c ${path}`)}
 `;
 }
 

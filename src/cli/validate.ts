@@ -1,17 +1,9 @@
 /**
- * `pgtls validate`: what is printed per route, and what certificates' dates mean to it and to a run.
+ * What certificates' dates mean to `pgtls validate` and to a run.
  *
  * Pure: no I/O, the clock is an argument. May import config/ only.
  */
-import { formatAddress } from '../config/address.ts';
 import type { CertificateFindings, CertificateProblem } from '../config/inspection.ts';
-import type {
-  BackendConfig,
-  Config,
-  HostConfig,
-  ProxyConfig,
-  RouteRuleConfig,
-} from '../config/schema.ts';
 
 /** The leaf certificate of one identity, as the addon's `inspect` tells it. */
 export interface CertificateIdentity {
@@ -62,8 +54,6 @@ export interface JudgedInspection extends CertificateFindings {
 
 /** How severe a certificate is that isn't valid now: `validate` refuses it, a run goes on as PostgreSQL does. */
 export type DateSeverity = 'error' | 'warning';
-
-const DAY_SECONDS = 86_400;
 
 /** Adds what the certificates' dates say to an inspection. */
 export function judgeDates(
@@ -122,130 +112,6 @@ function outdated(
     : `${what} in "${file}" is not valid before ${formatDate(fromSeconds)}`;
 }
 
-/** The report on a valid configuration: one paragraph per route. */
-export function formatRoutes(
-  config: Config,
-  identities: readonly CertificateIdentity[],
-  nowMillis: number,
-): string {
-  const paragraphs = config.proxies.map((proxy, routeId) => {
-    const own = identities.filter((identity) => identity.routeId === routeId);
-    return formatRoute(proxy, own, nowMillis / 1000);
-  });
-  return paragraphs.join('\n');
-}
-
-/**
- * Whether SCRAM-SHA-256-PLUS can work through this route.
- *
- * Channel binding ties the password exchange to the certificate that the client sees; a terminator shows its own, so it
- * works only when the backend shows the same leaf, and isn't offered at all by a backend without TLS.
- */
-export function channelBindingVerdict({
-  listener,
-  backend,
-}: Pick<ProxyConfig, 'listener' | 'backend'>): string {
-  const isBackendEncrypted =
-    backend.sslmode !== 'disable' && backend.addresses.some(({ kind }) => kind === 'tcp');
-  const mayClientsEncrypt = listener.sslmode !== 'disable';
-  if (!isBackendEncrypted) {
-    return (
-      'fine: the backend leg is plaintext, so PostgreSQL offers SCRAM-SHA-256 without -PLUS' +
-      (mayClientsEncrypt ? '; channel_binding=require cannot succeed' : '')
-    );
-  }
-  if (!mayClientsEncrypt) {
-    return 'fine: clients without TLS are not offered SCRAM-SHA-256-PLUS';
-  }
-  return (
-    'conflict unless the backend shows the same leaf certificate as this listener: SCRAM-SHA-256-PLUS cannot succeed ' +
-    'through a terminator; clients need channel_binding=disable, or use one certificate on both legs'
-  );
-}
-
-function formatRoute(
-  proxy: ProxyConfig,
-  identities: readonly CertificateIdentity[],
-  nowSeconds: number,
-): string {
-  const { name, listener, backend, backends, routes } = proxy;
-  const lines = [
-    `route ${name}`,
-    `  listens on       ${listener.bindAddresses.map(formatAddress).join(', ')}`,
-    `  client TLS       sslmode=${listener.sslmode} sslnegotiation=${listener.sslnegotiation}${clientCertificates(proxy)}`,
-    ...formatBackend('', backend),
-    ...backends.flatMap((other) => formatBackend(` ${other.name}`, other.backend)),
-    ...listener.hosts.flatMap(formatHostRoute),
-    ...routes.map(formatRule),
-    ...identities.flatMap((identity) => formatIdentity(identity, nowSeconds)),
-    `  channel binding  ${channelBindingVerdict(proxy)}`,
-    ...backends.map(
-      (other) =>
-        `  channel binding  with ${other.name}: ${channelBindingVerdict({ listener, backend: other.backend })}`,
-    ),
-  ];
-  return `${lines.join('\n')}\n`;
-}
-
-function formatBackend(title: string, backend: BackendConfig): string[] {
-  const { addresses, sslmode, sslnegotiation, sslrootcert } = backend;
-  const rootcert = sslrootcert === null ? '' : ` (CAs: ${sslrootcert})`;
-  return [
-    `  ${`backend${title}`.padEnd(15)}  ${addresses.map(formatAddress).join(', ')}`,
-    `  ${`backend${title} TLS`.padEnd(15)}  sslmode=${sslmode} sslnegotiation=${sslnegotiation}${rootcert}`,
-  ];
-}
-
-function formatHostRoute({ hostnames, backend }: HostConfig): string[] {
-  return backend === null
-    ? []
-    : [`  server name      ${hostnames.join(', ')} → backend ${backend}`];
-}
-
-function formatRule({ database, user, backend }: RouteRuleConfig): string {
-  const conditions = [
-    ...(database === null ? [] : [`database ${database}`]),
-    ...(user === null ? [] : [`user ${user}`]),
-  ];
-  return `  startup          ${conditions.join(' and ')} → backend ${backend}`;
-}
-
-function clientCertificates({ listener }: ProxyConfig): string {
-  const { sslmode, sslCaFile, sslCrlFile, userMapFile } = listener;
-  if (sslmode === 'disable' || sslCaFile === null) {
-    return '';
-  }
-  const crl = sslCrlFile === null ? '' : `, CRLs: ${sslCrlFile}`;
-  const map = userMapFile === null ? '' : `, user map: ${userMapFile}`;
-  const demand = sslmode === 'verify-ca' ? 'demanded' : 'verified if shown';
-  return `, client certificates ${demand} (CAs: ${sslCaFile}${crl}${map})`;
-}
-
-function formatIdentity(identity: CertificateIdentity, nowSeconds: number): string[] {
-  const { role, file, hostnames, subject, sans, issuer, chainLength, notAfterSeconds } = identity;
-  const days = Math.floor((notAfterSeconds - nowSeconds) / DAY_SECONDS);
-  const purpose = role === 'listener' ? 'certificate     ' : 'certificate shown to the backend';
-  const names = hostnames.length === 0 ? '' : ` for ${hostnames.join(', ')}`;
-  const certificates = chainLength === 1 ? '1 certificate' : `${chainLength} certificates`;
-  return [
-    `  ${purpose} ${file}${names}`,
-    `    subject        ${subject === '' ? '(empty)' : subject}`,
-    `    SANs           ${sans.length === 0 ? '(none)' : sans.join(', ')}`,
-    `    chain          ${certificates}, issued by ${issuer}`,
-    `    expires        ${formatDate(notAfterSeconds)} (in ${days} days)`,
-    `    SHA-256        ${identity.sha256}`,
-    ...(identity.staple === null ? [] : [`    OCSP           ${formatStaple(identity.staple)}`]),
-  ];
-}
-
-function formatStaple({
-  status,
-  nextUpdateSeconds,
-}: NonNullable<CertificateIdentity['staple']>): string {
-  const until = nextUpdateSeconds === null ? '' : `, until ${formatDate(nextUpdateSeconds)}`;
-  return `${status}${until}`;
-}
-
 function dateProblem(identity: CertificateIdentity, nowSeconds: number): string | null {
   const { file, notBeforeSeconds, notAfterSeconds } = identity;
   if (notAfterSeconds < nowSeconds) {
@@ -257,8 +123,8 @@ function dateProblem(identity: CertificateIdentity, nowSeconds: number): string 
   return null;
 }
 
-/** RFC 5280 dates reach beyond what Date holds only in broken certificates. */
-function formatDate(seconds: number): string {
+/** Such as `2026-01-01T00:00:00Z`. RFC 5280 dates reach beyond what Date holds only in broken certificates. */
+export function formatDate(seconds: number): string {
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime())
     ? `${seconds} s after 1970`

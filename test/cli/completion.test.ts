@@ -1,8 +1,11 @@
 /** The scripts for shells, run by those shells that are installed. */
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { COMMANDS, HELP, OPTIONS, SHELLS } from '../../src/cli/arguments.ts';
+import { COMMAND_NAMES, OPTIONS, SHELLS } from '../../src/cli/commands.ts';
 import { completionScript } from '../../src/cli/completion.ts';
+import { makeDirectory } from '../config/fixture.ts';
 
 const isInstalled = (shell: string) => spawnSync(shell, ['-c', 'true']).error === undefined;
 
@@ -25,13 +28,18 @@ describe.runIf(isInstalled('bash'))('in bash', () => {
     [['validate', 'package.j'], ['package.json']],
     [['-c', 'package.j'], ['package.json']],
     [['doctor', '--conf'], ['--config']],
+    [['doctor', 'package.j'], ['package.json']],
+    [['validate', '--fo'], []],
+    [['init', '--fo'], ['--force']],
+    [['help', 'val'], ['validate']],
+    [['-c', 'a.toml', '--log-f'], ['--log-format']],
   ])('behind %j stands %j', (words, expected) => {
     expect(offered(...words)).toEqual(expected);
   });
 
   it('the first word is any command or option', () => {
     const options = Object.keys(OPTIONS).map((name) => `--${name}`);
-    expect(offered('')).toEqual(expect.arrayContaining([...COMMANDS, ...options]));
+    expect(offered('')).toEqual(expect.arrayContaining([...COMMAND_NAMES, ...options]));
   });
 });
 
@@ -39,15 +47,35 @@ it.each(SHELLS)('the script for %s is one that it understands, where it is insta
   const script = completionScript(shell);
   expect(script).toContain('pgtls');
   if (isInstalled(shell)) {
-    expect(spawnSync(shell, ['-n'], { input: script, encoding: 'utf8' })).toMatchObject({
+    // From a file: fish reads no script from standard input.
+    const file = join(makeDirectory(), 'completion');
+    writeFileSync(file, script);
+    expect(spawnSync(shell, ['-n', file], { encoding: 'utf8' })).toMatchObject({
       status: 0,
       stderr: '',
     });
   }
 });
 
-it('--help names every command and option', () => {
-  for (const word of [...COMMANDS.slice(1), ...Object.keys(OPTIONS).map((name) => `--${name}`)]) {
-    expect(HELP).toContain(word);
-  }
+describe.runIf(isInstalled('fish'))('in fish', () => {
+  const offeredByFish = (line: string) => {
+    const file = join(makeDirectory(), 'completion.fish');
+    writeFileSync(file, completionScript('fish'));
+    const script = `source ${file}; complete -C '${line}'`;
+    const { stdout } = spawnSync('fish', ['--no-config', '-c', script], { encoding: 'utf8' });
+    return stdout
+      .split('\n')
+      .map((row) => row.split('\t')[0])
+      .filter((word) => word !== '');
+  };
+
+  it.each([
+    ['pgtls va', ['validate']],
+    ['pgtls completion z', ['zsh']],
+    ['pgtls -c a.toml --log-level d', ['debug']],
+    ['pgtls help comp', ['completion']],
+    ['pgtls init --fo', ['--force']],
+  ])('behind %j stands %j', (line, expected) => {
+    expect(offeredByFish(line)).toEqual(expected);
+  });
 });

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 import { PgtlsError } from '../../src/errors.ts';
@@ -113,8 +114,13 @@ describe('pgtls doctor', () => {
     expect(finding(stdout, 'somaxconn')).toContain('unknown');
   });
 
-  it('has colours only where they are wanted', async () => {
+  it('has colours and symbols at a terminal only', async () => {
     expect((await doctor({})).stdout).not.toContain('\x1b');
-    expect((await doctor({ hasColours: true })).stdout).toContain('\x1b[32mok\x1b[0m    platform');
+    const { stdout } = await doctor({ isTerminal: true });
+    expect(stdout).toContain('\x1b[32m✓\x1b[39m  \x1b[2mplatform');
+    expect(stdout).toContain('\x1b[33m!\x1b[39m  \x1b[2mbinding');
+    expect(stripVTControlCharacters(stdout)).toMatch(/^ {20}→ reinstall pgtls/m);
+    const refused = await doctor({ isTerminal: true, environment: { NO_COLOR: '1' } });
+    expect(refused.stdout).not.toContain('\x1b');
   });
 });

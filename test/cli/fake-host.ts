@@ -1,6 +1,6 @@
 /** A process and the modules of the command line, as fakes that remember what happened to them. */
 import { type Logger, pino } from 'pino';
-import type { CliHost, CliModules, CliSignal } from '../../src/cli/main.ts';
+import type { CliHost, CliModules, CliSignal } from '../../src/cli/host.ts';
 import type { CertificateIdentity, CertificateInspection } from '../../src/cli/validate.ts';
 
 /** The clock of every fake: 2026-01-01. */
@@ -34,7 +34,8 @@ export interface FakeSettings {
   readonly buildInfoError?: Error;
   /** What the doctor reads, by path. */
   readonly files?: Readonly<Record<string, string>>;
-  readonly hasColours?: boolean;
+  readonly isTerminal?: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** The fakes, and what they saw. */
@@ -57,7 +58,7 @@ export class FakeProcess {
       this.#onStarted = resolve;
     });
     this.host = {
-      environment: {},
+      environment: settings.environment ?? {},
       machine: {
         platform: 'linux',
         architecture: 'x64',
@@ -65,7 +66,7 @@ export class FakeProcess {
         nodeVersion: '20.0.0',
         read: (path) => settings.files?.[path] ?? null,
       },
-      hasColours: settings.hasColours ?? false,
+      isTerminal: () => settings.isTerminal ?? false,
       write: (text) => {
         this.stdout += text;
       },

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { nextSteps, STARTER, writeStarter } from '../../src/cli/starter.ts';
+import { PLAIN } from '../../src/cli/style.ts';
 import { loadConfig } from '../../src/config/parse.ts';
 import { PgtlsError } from '../../src/errors.ts';
 import { makeDirectory, writeConfig } from '../config/fixture.ts';
@@ -33,7 +34,7 @@ it('writes the file, replaces none unless it is forced to, and says what comes n
   expect(readFileSync(mine, 'utf8')).toBe('# mine');
   writeStarter(mine, true);
   expect(readFileSync(mine, 'utf8')).toBe(STARTER);
-  expect(nextSteps(mine)).toContain(`pgtls validate -c ${mine}`);
+  expect(nextSteps(mine, PLAIN)).toContain(`pgtls validate ${mine}`);
 });
 
 it("says why it can't be written", () => {

@@ -1,12 +1,29 @@
 /** `pgtls demo`, as `npm start` runs it: shows the way in, answers through TLS, and leaves nothing behind. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { connectPg } from '../support/pg-client.ts';
+import { isInstalled } from '../support/programs.ts';
 import { PROGRAM } from '../support/running-proxy.ts';
 import { until, within } from '../support/until.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const run = promisify(execFile);
 
 function startDemo(): { child: ChildProcess; output: () => string } {
   const child = spawn(process.execPath, [PROGRAM, 'demo'], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -83,6 +100,48 @@ test('the demo prints a psql line that works, answers a first query, and cleans 
   expect(code).toBe(0);
   expect(existsSync(dirname(caFile))).toBe(false);
   expect(existsSync(`/proc/${rows[0]?.pid}`)).toBe(false);
+});
+
+test('everything that the demo says to try next is true', { timeout: 180_000 }, async () => {
+  const { child, output } = startDemo();
+  const { password, port } = await psqlLine(child, output);
+  const directory = mkdtempSync(join(tmpdir(), 'pgtls-demo-test-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+
+  const uri = /^ {2}(postgresql:\S+)$/m.exec(output())?.[1] ?? '';
+  const client = new pg.Client(uri);
+  await client.connect();
+  expect((await client.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  await client.end();
+
+  // Where the package pg is found, as it would be in a project of one's own.
+  symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
+  const snippet = /^ {2}import pg [\s\S]*?^ {2}await client\.end\(\);$/m.exec(output())?.[0] ?? '';
+  writeFileSync(join(directory, 'try.mjs'), snippet);
+  const tried = await run(process.execPath, ['try.mjs'], { cwd: directory });
+  expect(tried.stdout.trim()).toBe('[ { two: 2 } ]');
+
+  const urls = [...output().matchAll(/^ {2}curl (\S+)$/gm)].map(([, url = '']) => url);
+  const [metrics = '', status = ''] = await Promise.all(
+    urls.map(async (url) => (await fetch(url)).text()),
+  );
+  expect(metrics).toMatch(/^pgtls_client_connections_accepted_total\{route="demo"\} [1-9]/m);
+  expect(JSON.parse(status)).toHaveProperty('routes');
+
+  const lines = [...output().matchAll(/^ {2}(PGPASSWORD=\S+ psql ".*")$/gm)];
+  const [way, refused] = lines.map(([, line = '']) => `${line} -XAtc "select 1 + 1"`);
+  if (isInstalled('psql')) {
+    expect((await run('sh', ['-c', way ?? ''])).stdout.trim()).toBe('2');
+    await expect(run('sh', ['-c', refused ?? ''])).rejects.toThrow(/requires TLS/);
+  } else {
+    expect(lines).toHaveLength(2);
+    const plain = new pg.Client({ host: '127.0.0.1', port, user: 'postgres', password });
+    await expect(plain.connect()).rejects.toThrow(/requires TLS/);
+  }
+
+  child.kill('SIGINT');
+  const [code] = await within(60_000, 'the demo ends', once(child, 'close'));
+  expect(code).toBe(0);
 });
 
 test('a demo that is told to stop while it starts cleans up, too', {

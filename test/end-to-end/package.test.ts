@@ -41,7 +41,7 @@ describe('the bundle', () => {
     expect(map.sources.join()).toContain('src/cli/main.ts');
   });
 
-  test('is packed with every file that it imports, and the loader of the addon', () => {
+  test('is packed with every file that it imports, the loader of the addon and the manual pages', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
       cwd: ROOT,
       encoding: 'utf8',
@@ -52,5 +52,11 @@ describe('the bundle', () => {
     const chunks = readdirSync(join(DIST, 'chunks')).map((name) => `dist/chunks/${name}`);
     const binding = 'crates/pgtls-napi/binding/index.js';
     expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', binding]));
+    const { man } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    expect(man.map((page: string) => page.slice('./'.length))).toEqual([
+      'man/pgtls.1',
+      'man/pgtls.toml.5',
+    ]);
+    expect(packed).toEqual(expect.arrayContaining(['man/pgtls.1', 'man/pgtls.toml.5']));
   });
 });
