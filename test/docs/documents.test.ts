@@ -1,34 +1,18 @@
-/** Every configuration in the documents loads, every link leads somewhere, and their tables are the code's. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** Every configuration in the documents loads, every link and picture leads somewhere, and their tables are the code's. */
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parseCommand } from '../../src/cli/arguments.ts';
 import { loadConfig } from '../../src/config/parse.ts';
 import { makeDirectory, writeConfig } from '../config/fixture.ts';
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const DOCUMENTS = ['README.md', ...readdirSync(join(ROOT, 'docs')).filter(isDocument).map(inDocs)];
-
-function isDocument(name: string): boolean {
-  return name.endsWith('.md');
-}
-
-function inDocs(name: string): string {
-  return join('docs', name);
-}
-
-function textOf(document: string): string {
-  return readFileSync(join(ROOT, document), 'utf8');
-}
+import { ALL_DOCUMENTS, blocksOf, DOCUMENTS, ROOT, textOf } from './books.ts';
 
 /** Text of all fenced blocks of that language. */
 function blocks(document: string, language: string): string[] {
-  const fences = textOf(document).matchAll(/^```(.*)\n([\s\S]*?)^```$/gm);
-  return [...fences].filter(([, kind]) => kind === language).map(([, , block = '']) => block);
+  return blocksOf([document], language).map(({ text }) => text);
 }
 
-const CONFIGURATIONS = DOCUMENTS.flatMap((document) =>
+const CONFIGURATIONS = ALL_DOCUMENTS.flatMap((document) =>
   blocks(document, 'toml')
     .filter((block) => block.includes('[[proxy]]'))
     .map((block, index) => [`${document}, ${index + 1}`, block] as const),
@@ -72,9 +56,9 @@ describe('a command in the documents', () => {
 });
 
 describe('a link in the documents', () => {
-  const links = DOCUMENTS.flatMap((document) =>
-    [...textOf(document).matchAll(/\]\(([^)\s]+)\)/g)]
-      .map(([, target = '']) => target)
+  const links = ALL_DOCUMENTS.flatMap((document) =>
+    [...textOf(document).matchAll(/\]\(([^)\s]+)\)|src="([^"]+)"/g)]
+      .map(([, target, source = '']) => target ?? source)
       .filter((target) => !/^[a-z]+:/.test(target))
       .map((target) => [document, target] as const),
   );

@@ -45,6 +45,7 @@ function configText(settings: DemoSettings): string {
   const quoted = (path: string) => JSON.stringify(path);
   return `# Written by pgtls demo; removed when it ends.
 shutdown_timeout = "1s"
+max_client_conn = 1000                  # fits the usual limit of open files
 
 [admin]
 bind_address = "127.0.0.1:${adminPort}"
