@@ -6,12 +6,8 @@ import { parseAllDocuments } from 'yaml';
 import { ALL_DOCUMENTS, blocksOf, placeOf, ROOT, textOf } from './books.ts';
 
 const YAML = blocksOf(ALL_DOCUMENTS, 'yaml');
-const LINES = blocksOf(ALL_DOCUMENTS, 'json').flatMap((block) =>
-  block.text
-    .trim()
-    .split('\n')
-    .map((line) => [placeOf(block), line] as const),
-);
+/** A line of the log each, broken up for people. */
+const LINES = blocksOf(ALL_DOCUMENTS, 'json').map((block) => [placeOf(block), block.text] as const);
 
 describe('YAML in the documents', () => {
   it.each(YAML.map((block) => [placeOf(block), block.text] as const))('parses: %s', (_, text) => {
@@ -52,4 +48,35 @@ describe('a line of the log in the documents', () => {
   it('is there', () => {
     expect(LINES.length).toBeGreaterThan(2);
   });
+});
+
+describe('other blocks in the documents', () => {
+  const looked = ['', 'hcl', 'ini', 'json', 'sh', 'text', 'toml', 'ts', 'yaml'];
+
+  it('are of languages that a test looks at, or of none', () => {
+    const fences = ALL_DOCUMENTS.flatMap((document) =>
+      [...textOf(document).matchAll(/^```(.*)\n[\s\S]*?^```$/gm)].map(([, kind = '']) => kind),
+    );
+    expect(fences.filter((kind) => !looked.includes(kind))).toEqual([]);
+  });
+
+  it.each(blocksOf(ALL_DOCUMENTS, 'ini').map((block) => [placeOf(block), block.text] as const))(
+    'have sections and settings: %s',
+    (_, text) => {
+      const lines = text.trim().split('\n');
+      expect(lines.filter((line) => !/^(\[\w+\]|\w+ =( \S.*)?)$/.test(line))).toEqual([]);
+    },
+  );
+
+  it.each(blocksOf(ALL_DOCUMENTS, 'hcl').map((block) => [placeOf(block), block.text] as const))(
+    'close what they open: %s',
+    (_, text) => {
+      const counts = ['{', '}', '{{', '}}'].map((mark) => text.split(mark).length);
+      expect([counts[0], counts[2]]).toEqual([counts[1], counts[3]]);
+      expect(text.split('"').length % 2).toBe(1);
+      expect(text.match(/\{\{-? (with|end) /g)?.map((tag) => tag.slice(-5, -1))).toEqual(
+        expect.arrayContaining(['with']),
+      );
+    },
+  );
 });
