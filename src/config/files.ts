@@ -36,7 +36,11 @@ export function readFilePath(reader: TableReader, key: string, kind: FileKind): 
 /** The absolute path of a file; a problem with it is noted at its key. */
 export function checkedPath(reader: TableReader, { text, path }: Located, kind: FileKind): string {
   const file = resolve(reader.context.directory, text);
-  const problem = fileProblem(file, kind);
+  // The first pgtls took them, so they stand in its files.
+  const isUrl = /^https?:\/\//i.test(text);
+  const problem = isUrl
+    ? `"${text}" is a URL; expected a file, for nothing is fetched`
+    : fileProblem(file, kind);
   if (problem !== null) {
     reader.context.problems.error(path, problem);
   }

@@ -43,6 +43,13 @@ describe('files named in the configuration', () => {
     ]);
   });
 
+  it('are no URLs, which the first pgtls took', () => {
+    const url = 'https://pki.example/db.crt';
+    expect(listenerMessages(`server_cert = "${url}"\nserver_key = "tls.key"`)).toEqual([
+      `proxy[0].listener.server_cert: "${url}" is a URL; expected a file, for nothing is fetched`,
+    ]);
+  });
+
   it('are paired: as many keys as certificates', () => {
     expect(listenerMessages('ssl_cert_file = "tls.crt"')).toEqual([
       'proxy[0].listener.ssl_key_file: missing; ssl_cert_file needs its private key',
