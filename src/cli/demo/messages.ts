@@ -41,7 +41,7 @@ The same as a URI, for libpq and most drivers:
 
   ${command(uriOf(welcome))}
 
-From Node.js, with the package pg, as a file try.mjs:
+From Node.js, with the package pg (a clone has it), as a file try.mjs; then: node try.mjs
 
 ${command(snippet(welcome))}
 
@@ -54,7 +54,7 @@ Metrics, and what pgtls says of itself:
   ${command(`curl http://127.0.0.1:${welcome.adminPort}/metrics`)}
   ${command(`curl http://127.0.0.1:${welcome.adminPort}/status`)}
 
-"pgtls init" writes a configuration of your own to begin with; docs/getting-started.md goes on from there.
+A configuration of your own to begin with: pgtls init (in a clone: node dist/cli/main.js init), then docs/getting-started.md.
 
 Ctrl-C stops everything and removes the temporary files.
 `;
