@@ -18,6 +18,7 @@ export default defineConfig({
           name: 'end-to-end',
           include: ['test/end-to-end/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
+          setupFiles: ['test/support/plain-output.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -12,6 +12,13 @@ describe('pgtls doctor', () => {
     expect(stdout).not.toContain('\x1b');
   });
 
+  test('has symbols and colours where they are forced, and none where they are refused', async () => {
+    const forced = await runProgram(['doctor'], { ...process.env, FORCE_COLOR: '1' });
+    expect(forced.stdout).toContain('\x1b[32m✓\x1b[39m  \x1b[2mlibc');
+    const refused = await runProgram(['doctor'], { ...process.env, FORCE_COLOR: '0' });
+    expect(refused.stdout).not.toContain('\x1b');
+  });
+
   test('says why the binding does not load, prints the rest, and ends with 3', async () => {
     const environment = { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere/pgtls.node' };
     const { code, stdout } = await runProgram(['doctor'], environment);
