@@ -50,6 +50,10 @@ export const TOOL_CHECKS = [
   ]),
   toolCheck('tsc: types', installed('tsc'), ['-p', 'tsconfig.json']),
   toolCheck('knip: no unused exports, files or dependencies', installed('knip'), []),
+  toolCheck('schema: JSON schema and input types are what the keys say', 'node', [
+    'scripts/schema.mjs',
+    '--check',
+  ]),
   toolCheck('cargo fmt', 'cargo', ['fmt', '--all', '--check']),
   toolCheck('cargo clippy: no warnings', 'cargo', CLIPPY),
   toolCheck('cargo clippy: no warnings without TLS', 'cargo', CLIPPY_WITHOUT_TLS),

@@ -10,6 +10,7 @@ import type {
   HookSet,
   NativePeerCertificate,
 } from '../data-plane/data-plane.ts';
+import { PgtlsError } from '../errors.ts';
 
 /** What every hook is told. */
 interface Asked {
@@ -103,6 +104,27 @@ export interface ProxyHooks {
   readonly onBackendCertificate?: (backend: HandshakenBackend) => Awaitable<Refusal | Nothing>;
   /** The name of one of `[proxy.backends]`, or nothing. */
   readonly route?: (session: SessionStart) => Awaitable<string | Refusal | Nothing>;
+}
+
+const HOOKS: readonly (keyof ProxyHooks)[] = [
+  'onClientHello',
+  'onClientCertificate',
+  'onBackendCertificate',
+  'route',
+];
+
+/** The hooks as they are now. Throws PGTLS_ARGUMENTS_INVALID for one that would never be asked: misspelt, or no function. */
+export function checkHooks(hooks: ProxyHooks): ProxyHooks {
+  for (const [name, hook] of Object.entries(hooks)) {
+    if (!HOOKS.some((known) => known === name)) {
+      const message = `there is no hook "${name}"; expected ${HOOKS.join(', ')}`;
+      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
+    }
+    if (hook !== undefined && typeof hook !== 'function') {
+      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', `the hook "${name}" is no function`);
+    }
+  }
+  return { ...hooks };
 }
 
 /** An event of the data plane that waits for an answer. */
