@@ -97,13 +97,19 @@ type Nothing = undefined | null | void;
 /** All optional; each may be async. Nothing returned = go on as configured. */
 export interface ProxyHooks {
   /** Before the handshake with a client: another identity or other protocols, or the end. */
-  readonly onClientHello?: (hello: ClientHello) => Awaitable<ClientHelloChoice | Refusal | Nothing>;
+  readonly onClientHello?:
+    | ((hello: ClientHello) => Awaitable<ClientHelloChoice | Refusal | Nothing>)
+    | undefined;
   /** After it and before anything is forwarded. */
-  readonly onClientCertificate?: (client: HandshakenClient) => Awaitable<Refusal | Nothing>;
+  readonly onClientCertificate?:
+    | ((client: HandshakenClient) => Awaitable<Refusal | Nothing>)
+    | undefined;
   /** After TLS with the backend stands and before anything is sent to it. */
-  readonly onBackendCertificate?: (backend: HandshakenBackend) => Awaitable<Refusal | Nothing>;
+  readonly onBackendCertificate?:
+    | ((backend: HandshakenBackend) => Awaitable<Refusal | Nothing>)
+    | undefined;
   /** The name of one of `[proxy.backends]`, or nothing. */
-  readonly route?: (session: SessionStart) => Awaitable<string | Refusal | Nothing>;
+  readonly route?: ((session: SessionStart) => Awaitable<string | Refusal | Nothing>) | undefined;
 }
 
 const HOOKS: readonly (keyof ProxyHooks)[] = [

@@ -1,6 +1,6 @@
 /** The public API as built: docs/api.md has every name and event of it and no other, and a consumer's program compiles against it. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -89,6 +89,21 @@ describe('docs/api.md', () => {
 function inOrderOf(names: readonly string[]): (left: string, right: string) => number {
   return (left, right) => names.indexOf(left) - names.indexOf(right);
 }
+
+test('what documents and examples import from pgtls is there', () => {
+  const files = ['docs', 'examples'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.(md|mjs)$/.test(name))
+      .map((name) => join(folder, name)),
+  );
+  const imports = [...files, 'README.md'].flatMap((file) =>
+    [
+      ...readFileSync(join(ROOT, file), 'utf8').matchAll(/import \{([^}]*)\} from 'pgtls'/g),
+    ].flatMap(([, names = '']) => names.split(',').map((name) => name.trim())),
+  );
+  expect(imports.length).toBeGreaterThan(4);
+  expect(exportedNames()).toEqual(expect.arrayContaining(imports));
+});
 
 test("a consumer's program compiles against what is published, under the strictest options", () => {
   const tsc = join(ROOT, 'node_modules/.bin/tsc');

@@ -82,7 +82,8 @@ export interface PgtlsProxy {
 
 /**
  * Makes a proxy, which does nothing before `listen()`. The object is copied: changing it later changes nothing. Throws
- * PGTLS_ARGUMENTS_INVALID for options that cannot be used, and PGTLS_CONFIG_INVALID for what is neither object nor file.
+ * PGTLS_ARGUMENTS_INVALID for options that cannot be used, and PGTLS_CONFIG_INVALID for `file` beside other keys or an object that refers to
+ * itself; everything else about the configuration is told by `listen()`.
  */
 export function createProxy(config: PgtlsConfig, options: CreateProxyOptions = {}): PgtlsProxy {
   return new LibraryProxy(config, options);
