@@ -1,6 +1,7 @@
 /** createProxy with real PostgreSQL: sessions are told and counted, reloads leave them alone, drains report, two proxies share a process. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../src/cli/demo/free-port.ts';
 import {
   createProxy,
   type PgtlsConfigInput,
@@ -10,7 +11,7 @@ import {
 import { ListenerTls } from '../support/config.ts';
 import { material } from '../support/material.ts';
 import { connectPg } from '../support/pg-client.ts';
-import { openTcp } from '../support/raw-client.ts';
+import { openNegotiatedTls, openTcp } from '../support/raw-client.ts';
 import { until } from '../support/until.ts';
 
 let tls: ListenerTls;
@@ -100,6 +101,47 @@ test('a session is counted while it lives, and told of when it is over', async (
   const [route] = proxy.stats().routes;
   expect(route).toMatchObject({ closed: { client_closed: 1 }, bytesOut: report.bytesOut });
   expect(route?.bytesOut).toBeGreaterThan(10_000);
+});
+
+test('the numbers are those of /status and /metrics', async () => {
+  const port = await freePort();
+  const admin = { bind_address: `127.0.0.1:${port}` };
+  const proxy = createProxy({ ...config('counted'), admin });
+  onTestFinished(() => proxy.close());
+  const [bound] = await proxy.listen();
+  const to = Number(bound?.address.split(':').at(-1));
+  const client = await connect(to);
+  await client.query("select repeat('x', 5000)");
+  const refused = await openNegotiatedTls(to, tls.clientOptions);
+  refused.destroy();
+  const probe = await openTcp(to);
+  probe.destroy();
+  const sum = (counts: Readonly<Record<string, number>>) =>
+    Object.values(counts).reduce((total, count) => total + count, 0);
+  await until('both are over', () => sum(proxy.stats().routes[0]?.closed ?? {}) === 2);
+
+  const { sessions, routes, certificates, workers } = proxy.stats();
+  const [route] = routes;
+  const get = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).text();
+  const status = JSON.parse(await get('/status'));
+  expect(status).toMatchObject({
+    sessions,
+    workers,
+    routes: [{ listeners: route?.addresses, backends: route?.backends, bytes_in: route?.bytesIn }],
+  });
+  expect(status.certificates.map(({ not_after }: { not_after: string }) => not_after)).toEqual(
+    certificates.map(({ notAfter }) => notAfter?.toISOString()),
+  );
+  const metrics = (await get('/metrics')).split('\n');
+  expect(route?.accepted).toBe(3);
+  expect(metrics).toContain('pgtls_client_connections_accepted_total{route="counted"} 3');
+  expect(metrics).toContain(
+    `pgtls_bytes_total{route="counted",direction="out"} ${route?.bytesOut}`,
+  );
+  for (const [reason, count] of Object.entries(route?.closed ?? {})) {
+    const labels = `route="counted",reason="${reason}"`;
+    expect(metrics).toContain(`pgtls_client_connections_closed_total{${labels}} ${count}`);
+  }
 });
 
 test('the certificates are told at the start, and again when their file changes', async () => {
