@@ -19,6 +19,9 @@ export type PgtlsErrorCode =
   | 'PGTLS_ROUTE_UNKNOWN'
   | 'PGTLS_TOO_MANY_CONNECTIONS'
   | 'PGTLS_NOTIFY_FAILED'
+  | 'PGTLS_WORKER_RESTARTED'
+  | 'PGTLS_ALREADY_LISTENING'
+  | 'PGTLS_NOT_LISTENING'
   | 'PGTLS_CLOSED';
 
 /** What a code means and what to do about it, one sentence each. */
@@ -30,8 +33,9 @@ export interface ErrorCodeDescription {
 /** All codes; the order is that of docs/errors.md. */
 export const ERROR_CODES: Readonly<Record<PgtlsErrorCode, ErrorCodeDescription>> = {
   PGTLS_ARGUMENTS_INVALID: {
-    meaning: 'The command line has an unknown option or command, or lacks a value.',
-    remedy: 'See `pgtls --help`.',
+    meaning:
+      'The command line has an unknown option or command, or lacks a value; or a function was called with what it cannot use.',
+    remedy: 'See `pgtls --help`, or docs/api.md.',
   },
   PGTLS_CONFIG_UNREADABLE: {
     meaning: 'The configuration file cannot be read.',
@@ -80,6 +84,18 @@ export const ERROR_CODES: Readonly<Record<PgtlsErrorCode, ErrorCodeDescription>>
   PGTLS_NOTIFY_FAILED: {
     meaning: 'The service manager (systemd) could not be told how pgtls is.',
     remedy: 'Check that pgtls may write to the socket that `NOTIFY_SOCKET` names.',
+  },
+  PGTLS_WORKER_RESTARTED: {
+    meaning: 'A thread of the data plane died and was replaced; the sessions of a worker are lost.',
+    remedy: 'Report the message; new connections are served.',
+  },
+  PGTLS_ALREADY_LISTENING: {
+    meaning: '`listen()` was called on a proxy that listens or is about to.',
+    remedy: 'Call it once; `reload()` puts another configuration in force.',
+  },
+  PGTLS_NOT_LISTENING: {
+    meaning: 'The proxy was used before `listen()` had resolved.',
+    remedy: 'Await `listen()` first.',
   },
   PGTLS_CLOSED: {
     meaning: 'The proxy or the data plane was used after `close()`.',

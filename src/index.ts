@@ -1,15 +1,14 @@
 /**
  * The public API of pgtls; the only file that re-exports.
  */
-export { type LoadedConfig, loadConfig } from './config/parse.ts';
-export type * from './config/schema.ts';
+export { type ConfigDiagnostic, ConfigError } from './config/diagnostics.ts';
+export type * from './config/input.ts';
 export {
   ERROR_CODES,
   type ErrorCodeDescription,
   PgtlsError,
   type PgtlsErrorCode,
 } from './errors.ts';
-export type { Logger, LoggerOptions } from './observability/logger.ts';
 export {
   type ClientHello,
   type ClientHelloChoice,
@@ -21,13 +20,27 @@ export {
   refuse,
   type SessionStart,
 } from './proxy/hooks.ts';
-export { createLogger, flushLog } from './proxy/process-log.ts';
 export {
-  type BoundAddress,
-  type Proxy,
-  type ProxyDependencies,
-  type ProxySnapshot,
-  startProxy,
-} from './proxy/proxy.ts';
-export type { ConfigSource, SourceConfig } from './proxy/reload.ts';
-export type { ProxyPhase, ProxyState } from './proxy/state.ts';
+  type CreateProxyOptions,
+  createProxy,
+  type DrainOptions,
+  type PgtlsProxy,
+} from './proxy/library/create-proxy.ts';
+export type {
+  DrainReport,
+  PgtlsProxyEvent,
+  PgtlsProxyEvents,
+  ReloadReport,
+} from './proxy/library/events.ts';
+export type { PgtlsLogger } from './proxy/library/logger.ts';
+export type { SessionReport, SessionTls } from './proxy/library/session-report.ts';
+export type { PgtlsConfig, PgtlsConfigFile } from './proxy/library/source.ts';
+export type {
+  CertificateStatus,
+  HandshakeStats,
+  PgtlsProxyPhase,
+  ProxyStats,
+  ReloadStats,
+  RouteStats,
+} from './proxy/library/stats.ts';
+export type { BoundAddress } from './proxy/running-proxy.ts';

@@ -31,11 +31,14 @@ function listenBare() {
 
 /** @param {string} file @returns {Promise<number>} */
 async function listenAsPgtls(file) {
-  const { createLogger, loadConfig, startProxy } = await import('../../dist/index.js');
-  const { config } = loadConfig(file, process.env);
-  const logger = createLogger({ level: config.logLevel, format: config.logFormat });
-  const { addresses } = await startProxy(config, { logger });
-  return Number(addresses[0]?.address.split(':').at(-1));
+  const [{ createProxy }, { pino }] = await Promise.all([
+    import('../../dist/index.js'),
+    import('pino'),
+  ]);
+  const timestamp = pino.stdTimeFunctions.isoTime;
+  const logger = pino({ base: null, timestamp, level: 'trace' }, pino.destination({ sync: true }));
+  const [bound] = await createProxy({ file }, { logger }).listen();
+  return Number(bound?.address.split(':').at(-1));
 }
 
 const [, , what = 'bare'] = process.argv;

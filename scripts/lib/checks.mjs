@@ -54,6 +54,10 @@ export const TOOL_CHECKS = [
     'scripts/man.mjs',
     '--check',
   ]),
+  toolCheck('schema: JSON schema and input types are what the keys say', 'node', [
+    'scripts/schema.mjs',
+    '--check',
+  ]),
   toolCheck('cargo fmt', 'cargo', ['fmt', '--all', '--check']),
   toolCheck('cargo clippy: no warnings', 'cargo', CLIPPY),
   toolCheck('cargo clippy: no warnings without TLS', 'cargo', CLIPPY_WITHOUT_TLS),

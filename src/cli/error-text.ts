@@ -29,13 +29,14 @@ export function errorText(error: unknown, style: Style): string {
 
 /** One diagnostic as {@link formatDiagnostic} writes it: the place faint, the key in a colour. */
 export function diagnosticText(
-  file: string,
+  file: string | null,
   diagnostic: ConfigDiagnostic,
   severity: 'error' | 'warning',
   { isRich, paint }: Style,
 ): string {
   const text = formatDiagnostic(file, diagnostic, severity);
-  if (!isRich) {
+  // Without a file there is no place to set apart.
+  if (!isRich || file === null) {
     return text;
   }
   const { line, column, keyPath } = diagnostic;
@@ -49,5 +50,5 @@ export function diagnosticText(
 
 function verdict({ file, diagnostics }: ConfigError, { paint }: Style): string {
   const count = diagnostics.length === 1 ? '1 error' : `${diagnostics.length} errors`;
-  return `${paint('bad', '✗')} ${file} has ${count}`;
+  return `${paint('bad', '✗')} ${file ?? 'the configuration'} has ${count}`;
 }

@@ -5,9 +5,10 @@ import type { Style } from './style.ts';
 
 /**
  * What is written. A line that begins with `#` and no space behind it is a key with its default or an example, to be uncommented; test/cli/starter.test.ts
- * uncomments them all.
+ * uncomments them all. The first line tells editors where the JSON schema is (Taplo's `#:schema`).
  */
-export const STARTER: string = `# pgtls.toml: TLS in front of PostgreSQL. Check it with: pgtls validate -c pgtls.toml
+export const STARTER: string = `#:schema ./node_modules/pgtls/schema/pgtls.schema.json
+# pgtls.toml: TLS in front of PostgreSQL. Check it with: pgtls validate -c pgtls.toml
 # A listener is configured like a PostgreSQL server, a backend like a libpq client. Paths are relative to this file.
 
 #log_level = "info"                      # trace, debug, info, warn, error

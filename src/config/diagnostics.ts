@@ -18,12 +18,12 @@ export interface Finding {
   readonly suggestion: string | null;
 }
 
-/** A problem with its place in the file; line and column count from 1. */
+/** A problem with its place in the file; line and column count from 1, and are null for an object. */
 export interface ConfigDiagnostic {
-  /** Such as `proxy[0].listener.sslmode`; empty = the file as a whole. */
+  /** Such as `proxy[0].listener.sslmode`; empty = the configuration as a whole. */
   readonly keyPath: string;
-  readonly line: number;
-  readonly column: number;
+  readonly line: number | null;
+  readonly column: number | null;
   readonly message: string;
   readonly suggestion: string | null;
 }
@@ -73,15 +73,15 @@ function formsOf(value: string): string[] {
   return forms.flatMap((form) => [form, JSON.stringify(form).slice(1, -1)]);
 }
 
-/** All errors of one configuration file, thrown together (PGTLS_CONFIG_INVALID). */
+/** All errors of one configuration, thrown together (PGTLS_CONFIG_INVALID). */
 export class ConfigError extends PgtlsError {
-  /** The configuration file. */
-  readonly file: string;
-  /** At least one, in the order of the file. */
+  /** The configuration file; null = an object. */
+  readonly file: string | null;
+  /** At least one, in the order of the file; of an object, as they were found. */
   readonly diagnostics: readonly ConfigDiagnostic[];
 
   constructor(
-    file: string,
+    file: string | null,
     diagnostics: readonly ConfigDiagnostic[],
     options?: { cause?: unknown },
   ) {
@@ -93,9 +93,12 @@ export class ConfigError extends PgtlsError {
   }
 }
 
-/** One line for people and editors: `file:line:column: key: message`, a warning with that word before the key. */
+/**
+ * One line for people and editors: `file:line:column: key: message`, a warning with that word before the key. Without a file the
+ * place is left out.
+ */
 export function formatDiagnostic(
-  file: string,
+  file: string | null,
   diagnostic: ConfigDiagnostic,
   severity: 'error' | 'warning' = 'error',
 ): string {
@@ -103,7 +106,8 @@ export function formatDiagnostic(
   const word = severity === 'warning' ? 'warning: ' : '';
   const key = keyPath === '' ? '' : `${keyPath}: `;
   const hint = suggestion === null ? '' : `; did you mean "${suggestion}"?`;
-  return `${file}:${line}:${column}: ${word}${key}${message}${hint}`;
+  const place = file === null ? '' : `${file}:${line}:${column}: `;
+  return `${place}${word}${key}${message}${hint}`;
 }
 
 /** Such as `proxy[0].listener.bind_address[1]`; a name that is no bare TOML key stands in quotes. */

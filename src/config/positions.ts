@@ -25,25 +25,25 @@ export function placeFindings(source: string, findings: readonly Finding[]): Con
   }
   const places = findPlaces(source);
   const placed = findings.map((finding) => {
-    const path = writtenPath(finding.path, places);
+    const path = writtenPath(finding.path, (candidate) => places.has(nameOf(candidate)));
     const { message, suggestion } = finding;
     return { keyPath: formatKeyPath(path), ...nearestPlace(path, places), message, suggestion };
   });
   return placed.sort((left, right) => left.line - right.line || left.column - right.column);
 }
 
-/** The path as the file spells it: the first pgtls's name, and no index behind a single value. */
-function writtenPath(path: KeyPath, places: Places): KeyPath {
+/** The path as it is spelt where `isThere` says: the first pgtls's name, and no index behind a single value. */
+export function writtenPath(path: KeyPath, isThere: (path: KeyPath) => boolean): KeyPath {
   const last = path.at(-1);
-  if (places.has(nameOf(path)) || last === undefined) {
+  if (isThere(path) || last === undefined) {
     return path;
   }
   const parent = path.slice(0, -1);
   if (typeof last === 'number') {
-    return writtenPath(parent, places);
+    return writtenPath(parent, isThere);
   }
   const alias = aliasOf(tableOf(parent), last);
-  return alias !== null && places.has(nameOf([...parent, alias])) ? [...parent, alias] : path;
+  return alias !== null && isThere([...parent, alias]) ? [...parent, alias] : path;
 }
 
 function nearestPlace(path: KeyPath, places: Places): Place {

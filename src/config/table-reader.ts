@@ -164,7 +164,8 @@ export class TableReader {
   duration(key: string, fallback: number, { min, max = MAX_DURATION_MILLIS }: Bounds): number {
     const value = this.raw(key);
     const plain = typeof value === 'string' ? this.#substituted(value, this.pathOf(key)) : value;
-    if (plain === undefined || plain === null) {
+    const hasFailed = typeof value === 'string' && plain === null;
+    if (value === undefined || hasFailed) {
       return fallback;
     }
     const millis = parseDuration(plain);
@@ -265,20 +266,38 @@ export class TableReader {
   }
 }
 
-/** A value in words, for `expected …, got …`. */
-export function describe(value: TomlValue): string {
-  if (typeof value === 'string') {
-    return value === '' ? 'an empty string' : JSON.stringify(value);
+/** A value in words, for `expected …, got …`; also what TOML cannot say, but an object of JavaScript can. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return value === '' ? 'an empty string' : JSON.stringify(value);
+    case 'bigint':
+      return `${value}n`;
+    case 'function':
+    case 'symbol':
+      return `a ${typeof value}`;
+    case 'object':
+      return value === null ? 'null' : describeObject(value);
+    default:
+      return String(value);
   }
-  if (typeof value === 'object') {
-    return Array.isArray(value) ? 'a list' : isTable(value) ? 'a table' : 'a date';
+}
+
+function describeObject(value: object): string {
+  if (Array.isArray(value)) {
+    return 'a list';
   }
-  return String(value);
+  return isTable(value) ? 'a table' : value instanceof Date ? 'a date' : 'an object of a class';
 }
 
 /** Whether `value` is a table, not a list, a date or a plain value. */
-export function isTable(value: TomlValue | undefined): value is TomlTable {
-  return typeof value === 'object' && !Array.isArray(value) && !(value instanceof Date);
+export function isTable(value: unknown): value is TomlTable {
+  if (typeof value !== 'object' || value === null) {
+    return false;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // Another realm's plain objects are plain, too.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** The tables where `key` would be right. */

@@ -4,12 +4,19 @@
  */
 import { createRequire } from 'node:module';
 import { Writable } from 'node:stream';
-import { type DestinationStream, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino';
+import { type DestinationStream, pino, stdTimeFunctions } from 'pino';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
 import { LogWriter } from './log-writer.ts';
 
-/** Every line goes through one of these; its `event` field names what happened. */
-export type Logger = PinoLogger;
+/** Every line goes through one of these, pino's or an embedding program's; its `event` field names what happened. */
+export interface Logger {
+  /** Whether lines of that level go anywhere. */
+  isLevelEnabled(level: string): boolean;
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
 
 /** What a logger is made of. */
 export interface LoggerOptions {

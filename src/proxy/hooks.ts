@@ -10,6 +10,7 @@ import type {
   HookSet,
   NativePeerCertificate,
 } from '../data-plane/data-plane.ts';
+import { PgtlsError } from '../errors.ts';
 
 /** What every hook is told. */
 interface Asked {
@@ -96,13 +97,40 @@ type Nothing = undefined | null | void;
 /** All optional; each may be async. Nothing returned = go on as configured. */
 export interface ProxyHooks {
   /** Before the handshake with a client: another identity or other protocols, or the end. */
-  readonly onClientHello?: (hello: ClientHello) => Awaitable<ClientHelloChoice | Refusal | Nothing>;
+  readonly onClientHello?:
+    | ((hello: ClientHello) => Awaitable<ClientHelloChoice | Refusal | Nothing>)
+    | undefined;
   /** After it and before anything is forwarded. */
-  readonly onClientCertificate?: (client: HandshakenClient) => Awaitable<Refusal | Nothing>;
+  readonly onClientCertificate?:
+    | ((client: HandshakenClient) => Awaitable<Refusal | Nothing>)
+    | undefined;
   /** After TLS with the backend stands and before anything is sent to it. */
-  readonly onBackendCertificate?: (backend: HandshakenBackend) => Awaitable<Refusal | Nothing>;
+  readonly onBackendCertificate?:
+    | ((backend: HandshakenBackend) => Awaitable<Refusal | Nothing>)
+    | undefined;
   /** The name of one of `[proxy.backends]`, or nothing. */
-  readonly route?: (session: SessionStart) => Awaitable<string | Refusal | Nothing>;
+  readonly route?: ((session: SessionStart) => Awaitable<string | Refusal | Nothing>) | undefined;
+}
+
+const HOOKS: readonly (keyof ProxyHooks)[] = [
+  'onClientHello',
+  'onClientCertificate',
+  'onBackendCertificate',
+  'route',
+];
+
+/** The hooks as they are now. Throws PGTLS_ARGUMENTS_INVALID for one that would never be asked: misspelt, or no function. */
+export function checkHooks(hooks: ProxyHooks): ProxyHooks {
+  for (const [name, hook] of Object.entries(hooks)) {
+    if (!HOOKS.some((known) => known === name)) {
+      const message = `there is no hook "${name}"; expected ${HOOKS.join(', ')}`;
+      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
+    }
+    if (hook !== undefined && typeof hook !== 'function') {
+      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', `the hook "${name}" is no function`);
+    }
+  }
+  return { ...hooks };
 }
 
 /** An event of the data plane that waits for an answer. */

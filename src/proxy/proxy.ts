@@ -3,15 +3,16 @@
  *
  * Order of the start: admin server, access lists, data plane (which reads every certificate), then the listeners;
  * nothing is bound before everything is valid, and what was started is ended when a later step
- * fails. Order of the end: see shutdown.ts; the admin server is last.
+ * fails. What comes after the start is running-proxy.ts.
  */
 import type { Config } from '../config/schema.ts';
 import {
   type Answer,
   bindListener,
   type DataPlane,
+  type DataPlaneEvent,
   type DataPlaneOptions,
-  type DataPlaneSnapshot,
+  type DrainReport,
   type OnDataPlaneEvent,
   raiseOpenFilesLimit,
   startDataPlane,
@@ -22,9 +23,9 @@ import type { Adopt, Receive } from '../listener/handoff.ts';
 import type { ListenerObserver } from '../listener/listener.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { Admin } from './admin/admin.ts';
+import type { RunningView } from './admin/running.ts';
 import { ConnectionLog } from './connection-log.ts';
-import { fingerprintNow } from './file-watch.ts';
-import { answerOf, hookSetOf, isQuestion, type ProxyHooks } from './hooks.ts';
+import { answerOf, hookSetOf, isQuestion, type ProxyHooks, type QuestionEvent } from './hooks.ts';
 import { listenerPlans } from './listener-plan.ts';
 import {
   type InheritedSockets,
@@ -38,29 +39,15 @@ import {
   ConfigReload,
   type ConfigSource,
   certificatesNow,
+  fingerprintOf,
   limited,
   type ReloadObserver,
-  tellListeners,
 } from './reload.ts';
 import { ReportCount } from './report-count.ts';
 import { RouteIds } from './route-ids.ts';
-import { Shutdown } from './shutdown.ts';
+import { type BoundAddress, type ProxySnapshot, RunningProxy } from './running-proxy.ts';
 import { ProxyState } from './state.ts';
 import { ProxyStatus } from './status.ts';
-
-/** An address a proxy listens on. */
-export interface BoundAddress {
-  /** Name of the `[[proxy]]`. */
-  readonly proxy: string;
-  /** As bound, with the real port. */
-  readonly address: string;
-}
-
-/** Counters of the running proxy. */
-export interface ProxySnapshot extends DataPlaneSnapshot {
-  /** Connections that still negotiate and are not in `liveSessions`. */
-  readonly negotiating: number;
-}
 
 /** A running proxy. */
 export interface Proxy {
@@ -79,8 +66,10 @@ export interface Proxy {
    * logged and changes nothing. Never rejects.
    */
   reloadCertificates(): Promise<void>;
-  /** Stops accepting, waits for sessions at most shutdown_timeout, closes; idempotent. */
-  drain(): Promise<void>;
+  /** As {@link Proxy.reload}; what `source` says is read again from then on, unless this rejects. */
+  reloadFrom(source: ConfigSource): Promise<void>;
+  /** Stops accepting, waits for sessions at most shutdown_timeout or `graceMillis`, closes; idempotent. */
+  drain(graceMillis?: number): Promise<void>;
   /** Runs `work` while nothing is reloaded; who asks for a reload meanwhile waits. Rejects as `work` does. */
   whileUnchanged(work: () => Promise<void>): Promise<void>;
   /** The listening sockets, for a successor; they stay this proxy's. */
@@ -92,7 +81,11 @@ export interface Proxy {
   retire(): Promise<void>;
   /** Ends everything at once, also in the middle of a drain; idempotent. */
   close(): Promise<void>;
+  /** How sessions ended; final when `drain` or `close` has resolved. */
+  readonly drainReport: DrainReport;
   snapshot(): ProxySnapshot;
+  /** For who tells how the proxy is doing. */
+  readonly view: RunningView;
 }
 
 /** What a proxy is made with; the data plane can be replaced for tests. */
@@ -113,10 +106,20 @@ export interface ProxyDependencies {
   readonly inherited?: InheritedSockets;
   /** Called before and after each reload. */
   readonly onReload?: (state: 'begins' | 'ends') => void;
+  /** Of the program that embeds this. */
+  readonly observer?: ProxyObserver;
 }
 
-/** How long the end of the program waits for reports that are under way. */
-const REPORTS_MILLIS = 5_000;
+/** Hears of what happens in a proxy; must not throw. */
+export interface ProxyObserver extends ReloadObserver {
+  /** Stands before `next`, which is to be told, too; `routeName` is of the routes by id. */
+  before(next: ListenerObserver, routeName: (routeId: number) => string): ListenerObserver;
+  /** What the data plane tells. */
+  dataPlaneEvent(event: ToldEvent, routeName: (routeId: number) => string): void;
+}
+
+/** An event that waits for no answer. */
+export type ToldEvent = Exclude<DataPlaneEvent, QuestionEvent>;
 
 /** Starts all routes or none. Throws PgtlsError; nothing is left running then. */
 export async function startProxy(
@@ -175,6 +178,7 @@ async function startRoutes(
   const { source = null, inherited = NOTHING_INHERITED } = dependencies;
   const { ids, admin } = ground;
   const idOf = (name: string) => ids.idOf(name);
+  const routeName = (routeId: number) => ids.names[routeId] ?? String(routeId);
   const log = new ConnectionLog(logger, ids.names);
   const optionsOf = (wanted: Config) =>
     toDataPlaneOptions(wanted, log.isDebugEnabled, hookSetOf(hooks), idOf);
@@ -183,7 +187,7 @@ async function startRoutes(
   const options = optionsOf(config);
   const before = {
     certificates: certificatesNow(config, options),
-    source: source === null ? null : (source.before ?? fingerprintNow([source.file])),
+    source: source?.before ?? fingerprintOf(source),
   };
   const reports = new ReportCount();
   const dataPlane = await createDataPlane(options, (event) => {
@@ -197,9 +201,11 @@ async function startRoutes(
       reports.reported(event.reports.length);
     }
     log.dataPlaneEvent(event);
+    dependencies.observer?.dataPlaneEvent(event, routeName);
   });
   try {
-    const observer = admin?.observerBefore(log) ?? log;
+    const counted = admin?.observerBefore(log) ?? log;
+    const observer = dependencies.observer?.before(counted, routeName) ?? counted;
     const listeners = await Listeners.bind(
       plans,
       sharedBy(dataPlane, reports, observer),
@@ -214,7 +220,7 @@ async function startRoutes(
         plansOf,
         prepareListeners: (wanted) => listeners.prepare(wanted),
         onReload: dependencies.onReload ?? (() => {}),
-        told: reloadObserver(ground),
+        told: reloadObserver(ground, dependencies.observer),
         logger,
       },
       before,
@@ -241,14 +247,19 @@ function sharedBy(
   return { adopt, receive, observer, bindSocket: bindListener };
 }
 
-function reloadObserver({ status, admin }: Ground): ReloadObserver {
+function reloadObserver(
+  { status, admin }: Ground,
+  observer: ProxyObserver | undefined,
+): ReloadObserver {
   return {
     reloaded: (kind, error) => {
       status.reloaded(kind, error);
       admin?.renew();
+      observer?.reloaded(kind, error);
     },
     inspected: (inspection) => {
       status.inspection = inspection;
+      observer?.inspected(inspection);
     },
   };
 }
@@ -267,128 +278,4 @@ function giveAnswer(
       logger.error({ event: 'hook.answer', err: error }, "a hook's answer was lost");
     }
   }
-}
-
-interface RunningParts extends Ground {
-  readonly listeners: Listeners;
-  readonly dataPlane: DataPlane;
-  readonly reload: ConfigReload;
-  readonly reports: ReportCount;
-  readonly log: ConnectionLog;
-  readonly logger: Logger;
-}
-
-class RunningProxy implements Proxy {
-  readonly #parts: RunningParts;
-  readonly #shutdown: Shutdown;
-  #isRetiring = false;
-
-  constructor(parts: RunningParts) {
-    this.#parts = parts;
-    const { listeners, logger, dataPlane, reports, log, state } = parts;
-    tellListeners(logger, 'listener.bind', 'listening', listeners.active);
-    const config = () => parts.reload.config;
-    const isRetiring = () => this.#isRetiring;
-    this.#shutdown = new Shutdown({
-      stopAccepting: () => this.#stopAccepting(),
-      dataPlane,
-      reportsSettled: () => reports.settled(REPORTS_MILLIS),
-      ended: () => log.flush(),
-      get delayMillis() {
-        return isRetiring() ? 0 : config().shutdownDelayMillis;
-      },
-      get graceMillis() {
-        return config().shutdownTimeoutMillis;
-      },
-      logger,
-    });
-    parts.admin?.show({
-      config,
-      routeName: (routeId) => parts.ids.names[routeId] ?? String(routeId),
-      snapshot: () => dataPlane.snapshot(),
-      listeners: () =>
-        listeners.active.map(({ plan: { routeId }, listener }) => ({
-          routeId,
-          address: listener.address,
-          negotiatingCount: listener.negotiatingCount,
-        })),
-    });
-    state.enter('ready');
-  }
-
-  get addresses(): readonly BoundAddress[] {
-    return this.#parts.listeners.active.map(({ plan, listener: { address } }) => ({
-      proxy: plan.routeName,
-      address,
-    }));
-  }
-
-  get state(): ProxyState {
-    return this.#parts.state;
-  }
-
-  reload(config?: Config): Promise<void> {
-    return this.#parts.reload.reload(config ?? null);
-  }
-
-  reloadCertificates(): Promise<void> {
-    return this.#parts.reload.reloadCertificates();
-  }
-
-  drain(): Promise<void> {
-    return this.#end(() => this.#shutdown.drain());
-  }
-
-  whileUnchanged(work: () => Promise<void>): Promise<void> {
-    return this.#parts.reload.whileUnchanged(work);
-  }
-
-  passedSockets(): PassedSocket[] {
-    const { listeners, admin } = this.#parts;
-    return [...listeners.passed(), ...(admin === null ? [] : [admin.passed()])];
-  }
-
-  async retire(): Promise<void> {
-    const { listeners, reload, admin } = this.#parts;
-    this.#isRetiring = true;
-    this.state.enter('draining');
-    reload.stop();
-    listeners.leavePaths();
-    const stopped = listeners.stopAccepting();
-    await admin?.close();
-    await atMost(reload.config.clientLoginTimeoutMillis, stopped);
-    await this.#shutdown.drain();
-  }
-
-  close(): Promise<void> {
-    return this.#end(() => this.#shutdown.close());
-  }
-
-  snapshot(): ProxySnapshot {
-    const { dataPlane, listeners } = this.#parts;
-    return { ...dataPlane.snapshot(), negotiating: listeners.negotiatingCount };
-  }
-
-  async #end(shutdown: () => Promise<void>): Promise<void> {
-    this.state.enter('draining');
-    try {
-      await shutdown();
-    } finally {
-      await this.#parts.admin?.close();
-    }
-  }
-
-  async #stopAccepting(): Promise<void> {
-    this.#parts.reload.stop();
-    await this.#parts.listeners.close();
-  }
-}
-
-async function atMost(millis: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const passed = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, millis);
-  });
-  await Promise.race([work, passed]);
-  clearTimeout(timer);
 }

@@ -20,8 +20,8 @@ import { adminFiles, watchedFiles } from './watched-files.ts';
 
 /** Where a configuration comes from, so that it can be read again. */
 export interface ConfigSource {
-  /** Absolute; watched with reload_on_change. */
-  readonly file: string;
+  /** Absolute, watched with reload_on_change; null = there is none to watch. */
+  readonly file: string | null;
   /** What {@link fingerprintNow} gave before it was read for the start, so that no change after it is missed. */
   readonly before?: string;
   /** Reads and checks it all; `inspect` reads the certificates of a configuration. Rejects with PgtlsError. */
@@ -98,10 +98,17 @@ export function certificatesNow(config: Config, options: DataPlaneOptions): Watc
   return { files, used: fingerprintNow(files) };
 }
 
+/** The source's file at this moment; null = there is none to watch. */
+export function fingerprintOf(source: ConfigSource | null): string | null {
+  const file = source?.file ?? null;
+  return file === null ? null : fingerprintNow([file]);
+}
+
 /** Owns the watches from `start` to `stop`. */
 export class ConfigReload {
   readonly #options: ConfigReloadOptions;
   #config: Config;
+  #source: ConfigSource | null;
   #dataPlaneOptions: DataPlaneOptions;
   #certificates: CertificateRefresh;
   #watch: FileWatch | null;
@@ -117,6 +124,7 @@ export class ConfigReload {
   constructor(options: ConfigReloadOptions, before: FilesBefore) {
     this.#options = options;
     this.#config = options.config;
+    this.#source = options.source;
     this.#dataPlaneOptions = options.optionsOf(options.config);
     this.#certificates = this.#refresh(before.certificates);
     this.#watch = this.#watchOf(before.source);
@@ -152,15 +160,23 @@ export class ConfigReload {
     if (config !== null) {
       return this.#queue(() => this.#try('request', async () => ({ config, warnings: [] })));
     }
-    const { source } = this.#options;
-    if (source === null) {
-      return this.reload(this.#config);
-    }
     this.#next ??= this.#queue(() => {
       this.#next = null;
-      return this.#try('request', () => this.#load(source));
+      const { source, config: running } = this;
+      const load = async () => ({ config: running, warnings: [] });
+      return this.#try('request', source === null ? load : () => this.#load(source), source);
     });
     return this.#next;
+  }
+
+  /** Puts what `source` says in force; it is the one to read again from then on, unless this rejects. */
+  reloadFrom(source: ConfigSource): Promise<void> {
+    return this.#queue(() => this.#try('request', () => this.#load(source), source));
+  }
+
+  /** What is read again. */
+  get source(): ConfigSource | null {
+    return this.#source;
   }
 
   /** Runs `work` behind the reload under way, if there is one, and before those that are asked for meanwhile. */
@@ -179,11 +195,16 @@ export class ConfigReload {
     return source.load((config) => dataPlane.inspect(toDataPlaneOptions(config, false)));
   }
 
-  async #try(trigger: Trigger, load: () => Promise<SourceConfig>): Promise<void> {
+  /** `source` is what the configuration comes from. */
+  async #try(
+    trigger: Trigger,
+    load: () => Promise<SourceConfig>,
+    source: ConfigSource | null = this.#source,
+  ): Promise<void> {
     const { onReload, told } = this.#options;
     onReload('begins');
     try {
-      await this.#apply(trigger, load);
+      await this.#apply(trigger, load, source);
       this.#toldFailure = null;
       told.reloaded('config', null);
       told.reloaded('certificates', null);
@@ -198,9 +219,13 @@ export class ConfigReload {
     }
   }
 
-  async #apply(trigger: Trigger, load: () => Promise<SourceConfig>): Promise<void> {
+  async #apply(
+    trigger: Trigger,
+    load: () => Promise<SourceConfig>,
+    source: ConfigSource | null,
+  ): Promise<void> {
     const { optionsOf, plansOf, prepareListeners } = this.#options;
-    const sourceBefore = this.#sourceNow();
+    const sourceBefore = fingerprintOf(source);
     this.#checkRunning();
     const { config: wanted, warnings } = await load();
     const { config, ignored } = withFixedKeys(wanted, this.#config);
@@ -217,6 +242,7 @@ export class ConfigReload {
       throw error;
     }
     this.#config = config;
+    this.#source = source;
     this.#dataPlaneOptions = options;
     this.#tell(trigger, change.commit(), ignored, warnings);
     await this.#watchAnew(before);
@@ -256,25 +282,28 @@ export class ConfigReload {
   }
 
   #watchOf(used: string | null): FileWatch | null {
-    const { source } = this.#options;
-    if (source === null || used === null || !this.#config.reloadOnChange) {
+    const source = this.#source;
+    const file = source?.file ?? null;
+    if (source === null || file === null || used === null || !this.#config.reloadOnChange) {
       return null;
     }
     return new FileWatch({
-      files: [source.file],
+      files: [file],
       used,
       intervalMillis: WATCH_INTERVAL_MILLIS,
       onChange: () =>
-        this.#queue(() => this.#try('change', () => this.#load(source))).then(
+        this.#queue(() => this.#changed(source)).then(
           () => true,
           () => false,
         ),
     });
   }
 
-  #sourceNow(): string | null {
-    const { source } = this.#options;
-    return source === null ? null : fingerprintNow([source.file]);
+  /** Another source may have come into force while this waited for its turn. */
+  async #changed(source: ConfigSource): Promise<void> {
+    if (this.#source === source) {
+      await this.#try('change', () => this.#load(source));
+    }
   }
 
   #checkRunning(): void {
@@ -289,9 +318,10 @@ export class ConfigReload {
     ignored: readonly string[],
     warnings: readonly ConfigDiagnostic[],
   ): void {
-    const { logger, source } = this.#options;
+    const { logger } = this.#options;
+    const file = this.#source?.file ?? undefined;
     for (const { keyPath: key, line, column, message } of warnings) {
-      logger.warn({ event: 'config.warning', file: source?.file, key, line, column }, message);
+      logger.warn({ event: 'config.warning', file, key, line, column }, message);
     }
     for (const key of ignored) {
       logger.warn({ event: 'config.reload', key }, `${key} stays as it was until the next start`);

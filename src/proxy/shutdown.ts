@@ -9,7 +9,7 @@ import type { Logger } from '../observability/logger.ts';
 export interface ShutdownOptions {
   /** Stops listeners and timers, and closes connections that still negotiate. */
   readonly stopAccepting: () => Promise<void>;
-  readonly dataPlane: Pick<DataPlane, 'drain' | 'close'>;
+  readonly dataPlane: Pick<DataPlane, 'drain' | 'close' | 'snapshot'>;
   /** Resolves when the reports of all connections have come, or it is no use to wait longer. */
   readonly reportsSettled: () => Promise<void>;
   /** Called when nothing lives any more. */
@@ -28,13 +28,24 @@ export class Shutdown {
   #draining: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   #isFinishingSessions = false;
+  /** In place of shutdown_timeout; null = that. */
+  #graceMillis: number | null = null;
+  /** Sessions that lived when somebody got into a hurry. */
+  #cut = 0;
+  #report: DrainReport = { drained: 0, cut: 0 };
 
   constructor(options: ShutdownOptions) {
     this.#options = options;
   }
 
-  /** Waits for sessions to finish, at most the grace, and closes; resolves when all is closed. */
-  drain(): Promise<void> {
+  /** How it went; final when `drain` or `close` has resolved. */
+  get report(): DrainReport {
+    return this.#report;
+  }
+
+  /** Waits for sessions to finish, at most the grace, and closes; resolves when all is closed. The first call's grace holds. */
+  drain(graceMillis: number | null = null): Promise<void> {
+    this.#graceMillis ??= graceMillis;
     this.#draining ??= this.#closing ?? this.#drain();
     return this.#draining;
   }
@@ -46,7 +57,8 @@ export class Shutdown {
   }
 
   async #drain(): Promise<void> {
-    const { delayMillis, graceMillis, stopAccepting, logger } = this.#options;
+    const { delayMillis, stopAccepting, logger } = this.#options;
+    const graceMillis = this.#graceMillis ?? this.#options.graceMillis;
     logger.info({ event: 'shutdown', delay_ms: delayMillis, grace_ms: graceMillis }, 'draining');
     await this.#unhurried(after(delayMillis, this.#hurry.signal));
     await stopAccepting();
@@ -58,6 +70,7 @@ export class Shutdown {
 
   async #close(): Promise<void> {
     const { stopAccepting, dataPlane, reportsSettled, ended, logger } = this.#options;
+    this.#cut = this.#liveSessions();
     this.#hurry.abort();
     await stopAccepting();
     if (!this.#isFinishingSessions) {
@@ -72,14 +85,25 @@ export class Shutdown {
   async #finishSessions(graceMillis: number): Promise<void> {
     const { dataPlane, logger } = this.#options;
     this.#isFinishingSessions = true;
+    const live = this.#liveSessions();
     try {
       const draining = dataPlane.drain(graceMillis);
       const report = await (graceMillis === 0 ? draining : this.#unhurried(draining));
+      this.#report = report ?? { drained: Math.max(0, live - this.#cut), cut: this.#cut };
       if (report !== null) {
         logger.info({ event: 'shutdown', ...drainFields(report) }, 'drained');
       }
     } catch (error) {
       logger.error({ event: 'shutdown', err: error }, 'draining failed');
+    }
+  }
+
+  #liveSessions(): number {
+    try {
+      return this.#options.dataPlane.snapshot().liveSessions;
+    } catch {
+      // The data plane has ended by itself.
+      return 0;
     }
   }
 

@@ -6,12 +6,9 @@ import { readdirSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import {
-  createLogger,
-  type Proxy as InProcessProxy,
-  loadConfig,
-  startProxy,
-} from '../../src/index.ts';
+import { loadConfig } from '../../src/config/parse.ts';
+import { createLogger } from '../../src/proxy/process-log.ts';
+import { type Proxy as InProcessProxy, startProxy } from '../../src/proxy/proxy.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { ListenerTls, type Table } from '../support/config.ts';
 import { material } from '../support/material.ts';

@@ -1,9 +1,7 @@
 /** Hooks of a program that embeds pgtls, in this process: real clients, real PostgreSQL. */
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { loadConfig } from '../../src/config/parse.ts';
-import { type ProxyHooks, refuse } from '../../src/proxy/hooks.ts';
-import { startProxy } from '../../src/proxy/proxy.ts';
+import { createProxy, type ProxyHooks, refuse } from '../../src/index.ts';
 import { captureLog, type LogLine } from '../proxy/fixture.ts';
 import { CertificateAuthority, type Identity } from '../support/certificates.ts';
 import { ListenerTls, plainBackend } from '../support/config.ts';
@@ -30,12 +28,12 @@ async function embed(hooks: ProxyHooks): Promise<{ port: number; log: LogLine[] 
   const backend = plainBackend(material().plain.port);
   const listener = { sslmode: 'require', ssl_ca_file: clientsCaFile };
   const text = tls.config([{ name: 'embedded', backend, listener }]);
-  const { config } = loadConfig(tls.write(`hooks-${process.hrtime.bigint()}.toml`, text), {});
+  const file = tls.write(`hooks-${process.hrtime.bigint()}.toml`, text);
   const { log, logger } = captureLog('info');
-  const proxy = await startProxy(config, { logger, hooks });
+  const proxy = createProxy({ file }, { logger, hooks });
   onTestFinished(() => proxy.close());
-  const port = Number(proxy.addresses[0]?.address.split(':').at(-1));
-  return { port, log };
+  const [bound] = await proxy.listen();
+  return { port: Number(bound?.address.split(':').at(-1)), log };
 }
 
 function connect(port: number) {

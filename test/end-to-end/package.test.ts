@@ -41,7 +41,7 @@ describe('the bundle', () => {
     expect(map.sources.join()).toContain('src/cli/main.ts');
   });
 
-  test('is packed with every file that it imports, the loader of the addon and the manual pages', () => {
+  test('is packed with every file that it imports, the loader of the addon, the JSON schema and the manual pages', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
       cwd: ROOT,
       encoding: 'utf8',
@@ -50,8 +50,8 @@ describe('the bundle', () => {
     const [{ files }] = JSON.parse(output);
     const packed = files.map(({ path }: { path: string }) => path);
     const chunks = readdirSync(join(DIST, 'chunks')).map((name) => `dist/chunks/${name}`);
-    const binding = 'crates/pgtls-napi/binding/index.js';
-    expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', binding]));
+    const others = ['crates/pgtls-napi/binding/index.js', 'schema/pgtls.schema.json'];
+    expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', ...others]));
     const { man } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
     expect(man.map((page: string) => page.slice('./'.length))).toEqual([
       'man/pgtls.1',

@@ -2,12 +2,9 @@
 import { readdirSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import {
-  createLogger,
-  loadConfig,
-  type Proxy as RunningProxy,
-  startProxy,
-} from '../../src/index.ts';
+import { loadConfig } from '../../src/config/parse.ts';
+import { createLogger } from '../../src/proxy/process-log.ts';
+import { type Proxy as RunningProxy, startProxy } from '../../src/proxy/proxy.ts';
 import { ListenerTls, type Table } from '../support/config.ts';
 import { material } from '../support/material.ts';
 import { until } from '../support/until.ts';

@@ -148,7 +148,7 @@ it.each(['json', 'pretty'] as const)(
     descriptor.room = 0;
     const filler = 'x'.repeat(MAX_UNWRITTEN_BYTES / 2 - 1_000);
     for (let count = 1; count <= 5; count += 1) {
-      logger.info(`${count} ${filler}`);
+      logger.info({}, `${count} ${filler}`);
     }
     await vi.waitFor(() => expect(descriptor.tries).toBeGreaterThan(2));
     descriptor.room = Number.POSITIVE_INFINITY;

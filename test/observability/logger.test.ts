@@ -32,7 +32,7 @@ describe('the log', () => {
 
   it('leaves out what is below its level', () => {
     const { lines, destination } = capture();
-    createLogger({ level: 'warn', format: 'json', destination }).info('quiet');
+    createLogger({ level: 'warn', format: 'json', destination }).info({}, 'quiet');
     expect(lines).toEqual([]);
   });
 
@@ -40,10 +40,11 @@ describe('the log', () => {
     const { lines, destination } = capture();
     const logger = createLogger({ level: 'error', format: 'json', destination });
     const cause = new Error('because');
-    logger.error({ event: 'x', err: Object.assign(new Error('no', { cause }), { code: 'C' }) });
-    const { err } = JSON.parse(lines[0] ?? '');
-    expect(err).toMatchObject({ message: expect.stringContaining('no'), code: 'C' });
-    expect(JSON.stringify(err)).toContain('because');
+    const err = Object.assign(new Error('no', { cause }), { code: 'C' });
+    logger.error({ event: 'x', err }, 'failed');
+    const { err: logged } = JSON.parse(lines[0] ?? '');
+    expect(logged).toMatchObject({ message: expect.stringContaining('no'), code: 'C' });
+    expect(JSON.stringify(logged)).toContain('because');
   });
 
   it('is for people when it is pretty', async () => {

@@ -74,11 +74,10 @@ function connectionSamples(each: Each, counted: (route: RouteReading) => RouteCo
       one(counted(route).accepted, { route: route.name }),
     ]),
     pgtls_client_connections_rejected_total: each((route) => {
-      const inRust = closedInRust(route).filter(([reason]) => REJECTIONS.has(reason));
-      return reasonSamples(route.name, [...counted(route).rejected, ...inRust]);
+      return reasonSamples(route.name, rejectedOf(route, counted(route)));
     }),
     pgtls_client_connections_closed_total: each((route) =>
-      reasonSamples(route.name, [...counted(route).closed, ...closedInRust(route)]),
+      reasonSamples(route.name, closedOf(route, counted(route))),
     ),
     pgtls_negotiations_total: each((route) => {
       const { negotiations } = counted(route);
@@ -163,21 +162,32 @@ function reloadSamples({ successes, failures }: Reloads, labels: Labels): Number
   ];
 }
 
+/** Connections that were refused by a rule, by reason; each has at least one. */
+export function rejectedOf(route: RouteReading, counts: RouteCounts): Map<string, number> {
+  const inRust = closedInRust(route).filter(([reason]) => REJECTIONS.has(reason));
+  return summed([...counts.rejected, ...inRust]);
+}
+
+/** Connections that are over, by reason; each has at least one. */
+export function closedOf(route: RouteReading, counts: RouteCounts): Map<string, number> {
+  return summed([...counts.closed, ...closedInRust(route)]);
+}
+
 function closedInRust({ metrics }: RouteReading): (readonly [string, number])[] {
   return metrics.closed.map(({ word, count }) => [word, count] as const);
 }
 
 /** Reasons are many and most of them never occur: each is there from its first count on. */
-function reasonSamples(
-  route: string,
-  counts: readonly (readonly [string, number])[],
-): NumberSample[] {
+function summed(counts: readonly (readonly [string, number])[]): Map<string, number> {
   const sums = new Map<string, number>();
-  for (const [reason, count] of counts) {
+  for (const [reason, count] of counts.filter(([, added]) => added > 0)) {
     sums.set(reason, (sums.get(reason) ?? 0) + count);
   }
-  const known = [...sums].filter(([, count]) => count > 0);
-  return known.map(([reason, count]) => one(count, { route, reason }));
+  return sums;
+}
+
+function reasonSamples(route: string, counts: ReadonlyMap<string, number>): NumberSample[] {
+  return [...counts].map(([reason, count]) => one(count, { route, reason }));
 }
 
 /** One sample a file. Of several CAs in a file the last to end counts, of CRLs the first: one that has ended refuses everybody. */
