@@ -19,7 +19,10 @@ export const ALL_DOCUMENTS: readonly string[] = [
   ...markdownIn('docs/adr'),
   ...markdownIn('docs/benchmark'),
   'bench/README.md',
-  ...readdirSync(join(ROOT, 'examples')).flatMap((name) => markdownIn(`examples/${name}`)),
+  ...markdownIn('examples'),
+  ...readdirSync(join(ROOT, 'examples'), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .flatMap(({ name }) => markdownIn(`examples/${name}`)),
 ];
 
 /** A fenced block and where it stands. */

@@ -1,6 +1,8 @@
 /** YAML and JSON in the documents: it parses, and a line of the log has the fields that pgtls writes. */
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { ALL_DOCUMENTS, blocksOf, placeOf, ROOT, textOf } from './books.ts';
@@ -51,7 +53,7 @@ describe('a line of the log in the documents', () => {
 });
 
 describe('other blocks in the documents', () => {
-  const looked = ['', 'hcl', 'ini', 'json', 'sh', 'text', 'toml', 'ts', 'yaml'];
+  const looked = ['', 'hcl', 'ini', 'js', 'json', 'sh', 'text', 'toml', 'ts', 'yaml'];
 
   it('are of languages that a test looks at, or of none', () => {
     const fences = ALL_DOCUMENTS.flatMap((document) =>
@@ -65,6 +67,17 @@ describe('other blocks in the documents', () => {
     (_, text) => {
       const lines = text.trim().split('\n');
       expect(lines.filter((line) => !/^(\[\w+\]|\w+ =( \S.*)?)$/.test(line))).toEqual([]);
+    },
+  );
+
+  it.each(blocksOf(ALL_DOCUMENTS, 'js').map((block) => [placeOf(block), block.text] as const))(
+    'are modules that parse: %s',
+    (_, text) => {
+      const file = join(mkdtempSync(join(tmpdir(), 'pgtls-docs-')), 'block.mjs');
+      writeFileSync(file, text);
+      const { stderr } = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8' });
+      rmSync(dirname(file), { recursive: true });
+      expect(stderr).toBe('');
     },
   );
 
