@@ -2,7 +2,7 @@
  * What a storm of logins does to sessions that run: the same storm on PostgreSQL's own TLS and on pgtls before it.
  * Method: bench/README.md.
  *
- * `node bench/storm.mjs [--connects 5000] [--at-once 200] [--sessions 100] [--rounds 3]`
+ * `node bench/storm.mjs [--connects 5000] [--at-once 200] [--sessions 100] [--rounds 3] [--handshakes 256]`
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,6 +20,7 @@ const { values: options } = parseArgs({
     'at-once': { type: 'string', default: '200' },
     sessions: { type: 'string', default: '100' },
     rounds: { type: 'string', default: '3' },
+    handshakes: { type: 'string', default: '256' },
   },
 });
 const connects = Number(options.connects);
@@ -126,7 +127,8 @@ async function measure() {
   const max_connections = String(sessionCount + 2 * atOnce + 20);
   const cluster = await startCluster(directory, identity, files, { max_connections });
   cleanUp.push(() => cluster.stop());
-  const proxy = await PgtlsProcess.start(directory, routeTo(files, cluster.port));
+  const limit = `max_concurrent_handshakes = ${Number(options.handshakes)}\n`;
+  const proxy = await PgtlsProcess.start(directory, limit + routeTo(files, cluster.port));
   cleanUp.push(() => proxy.stop());
   const port = Number(proxy.address().split(':').at(-1));
   for (let count = 0; count < Number(options.rounds); count += 1) {
