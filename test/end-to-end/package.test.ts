@@ -41,7 +41,7 @@ describe('the bundle', () => {
     expect(map.sources.join()).toContain('src/cli/main.ts');
   });
 
-  test('is packed with every file that it imports, and the loader of the addon', () => {
+  test('is packed with every file that it imports, and the types of the addon, but not with its binary', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
       cwd: ROOT,
       encoding: 'utf8',
@@ -50,7 +50,8 @@ describe('the bundle', () => {
     const [{ files }] = JSON.parse(output);
     const packed = files.map(({ path }: { path: string }) => path);
     const chunks = readdirSync(join(DIST, 'chunks')).map((name) => `dist/chunks/${name}`);
-    const binding = 'crates/pgtls-napi/binding/index.js';
-    expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', binding]));
+    const types = 'crates/pgtls-napi/binding/index.d.ts';
+    expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', types]));
+    expect(packed.filter((path: string) => path.endsWith('.node'))).toEqual([]);
   });
 });
