@@ -140,6 +140,12 @@ describe.skipIf(!hasPublishedBinding(target))('npm install pgtls', () => {
     tls.remove();
   });
 
+  test('what the release workflow tries in other images passes', async () => {
+    const { code, stdout, stderr } = await user.run('node', join(ROOT, 'scripts/smoke.mjs'), '.');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/pgtls can run here[\s\S]*\na query over TLS was answered\n$/);
+  });
+
   test('a program can import it', async () => {
     const program = "console.log(typeof (await import('pgtls')).startProxy)";
     const outcome = await user.run('node', '--input-type=module', '--eval', program);
