@@ -152,6 +152,13 @@ describe.skipIf(!hasPublishedBinding(target))('npm install pgtls', () => {
     expect(outcome).toEqual({ code: 0, stdout: 'function\n', stderr: '' });
   });
 
+  test('an image for another platform gets the package of that one', async () => {
+    const other = new UserFolder();
+    await other.install(registry, '--os=linux', '--cpu=arm64', '--libc=musl');
+    other.remove();
+    expect(registry.downloaded).toContain(`pgtls-linux-arm64-musl-${VERSION}.tgz`);
+  });
+
   test('without optional dependencies it says what is missing, and ends with 3', async () => {
     const other = new UserFolder();
     await other.install(registry, '--omit=optional');
