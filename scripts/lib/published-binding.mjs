@@ -77,7 +77,6 @@ export function buildPublishedBinding(target) {
  * can't be had, these tests are skipped.
  */
 export function buildForTests() {
-  const target = hostTarget();
   try {
     installZig();
   } catch (error) {
@@ -85,7 +84,7 @@ export function buildForTests() {
     return true;
   }
   try {
-    buildPublishedBinding(target);
+    buildPublishedBinding(hostTarget());
     return true;
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
