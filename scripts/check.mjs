@@ -9,6 +9,7 @@ import { CRATE_LAYERS, NO_RING, WITHOUT_TLS } from './lib/crate-layers.mjs';
 import { LICENCES, NO_INSTALL_SCRIPTS } from './lib/licences.mjs';
 import { SOURCE_RULES } from './lib/source-rules.mjs';
 import { summaryLine } from './lib/summary.mjs';
+import { ONE_VERSION } from './lib/versions.mjs';
 
 const CHECKS = [
   ...TOOL_CHECKS,
@@ -18,6 +19,7 @@ const CHECKS = [
   ...SOURCE_RULES,
   LICENCES,
   NO_INSTALL_SCRIPTS,
+  ONE_VERSION,
   BINDING_UNCHANGED,
 ];
 const words = process.argv.slice(2).join(' ');

@@ -3,6 +3,7 @@
  *
  * Further arguments go to vitest: `npm test -- test/end-to-end/cancel.test.ts`.
  */
+import { buildForTests } from './lib/published-binding.mjs';
 import { buildTestPrograms, runRustTests } from './lib/rust-tests.mjs';
 import { sum, summaryLine } from './lib/summary.mjs';
 import { runTypeScriptTests } from './lib/typescript-tests.mjs';
@@ -10,7 +11,8 @@ import { setup } from './setup.mjs';
 
 if (setup()) {
   const rust = await runRustTests();
-  const programs = { passed: 0, failed: (await buildTestPrograms()) ? 0 : 1, skipped: 0 };
+  const builds = [await buildTestPrograms(), buildForTests()];
+  const programs = { passed: 0, failed: builds.filter((built) => !built).length, skipped: 0 };
   const typescript = runTypeScriptTests(process.argv.slice(2));
   for (const name of typescript.skippedNames) {
     console.log(`skipped: ${name}`);

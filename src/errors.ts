@@ -50,8 +50,9 @@ export const ERROR_CODES: Readonly<Record<PgtlsErrorCode, ErrorCodeDescription>>
     remedy: 'Correct the file or the key that the message names.',
   },
   PGTLS_BINDING_MISSING: {
-    meaning: 'The native binding for this platform is missing or does not load.',
-    remedy: 'Reinstall pgtls, or build it with `npm run build:addon`.',
+    meaning:
+      'The native binding for this platform is missing, does not load, or has another version.',
+    remedy: 'Do what the last line of the message says.',
   },
   PGTLS_START_FAILED: {
     meaning: 'Something other than configuration or binding kept pgtls from starting.',

@@ -1,10 +1,10 @@
-/** The committed loader and types of the addon, compared with what a rebuild writes. */
+/** The committed types of the addon, compared with what a rebuild writes. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BINDING } from './paths.mjs';
 import { capture } from './run.mjs';
 
-const FILES = ['index.js', 'index.d.ts'].map((name) => join(BINDING, name));
+const TYPES = join(BINDING, 'index.d.ts');
 
 /** @type {import('./checks.mjs').Check} */
 export const BINDING_UNCHANGED = {
@@ -15,17 +15,17 @@ export const BINDING_UNCHANGED = {
     if (build.code !== 0) {
       return [build.output];
     }
-    const rebuilt = contents().join('\n') === before.join('\n');
-    const tracked = capture('git', ['ls-files', '--error-unmatch', '--', ...FILES]);
-    const difference = capture('git', ['diff', '--', ...FILES]);
+    const rebuilt = contents() === before;
+    const tracked = capture('git', ['ls-files', '--error-unmatch', '--', TYPES]);
+    const difference = capture('git', ['diff', '--', TYPES]);
     return [
-      ...(rebuilt ? [] : ['the rebuild changed index.js or index.d.ts: commit them']),
-      ...(tracked.code === 0 ? [] : ['index.js and index.d.ts are not committed']),
+      ...(rebuilt ? [] : ['the rebuild changed index.d.ts: commit it']),
+      ...(tracked.code === 0 ? [] : ['index.d.ts is not committed']),
       ...(difference.output === '' ? [] : [difference.output]),
     ];
   },
 };
 
 function contents() {
-  return FILES.map((file) => (existsSync(file) ? readFileSync(file, 'utf8') : ''));
+  return existsSync(TYPES) ? readFileSync(TYPES, 'utf8') : '';
 }

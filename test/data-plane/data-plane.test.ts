@@ -1,36 +1,7 @@
-/** Loading the addon, and its errors. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** Errors of the native side. */
 import { describe, expect, it } from 'vitest';
-import { loadBinding } from '../../src/data-plane/data-plane.ts';
 import { converting, toPgtlsError } from '../../src/data-plane/errors.ts';
 import { PgtlsError } from '../../src/errors.ts';
-
-describe('a binding that is missing', () => {
-  it('is a typed error naming platform, libc, Node.js, path and remedy', () => {
-    const path = '/nowhere/pgtls-binding/index.js';
-    const load = () => loadBinding(path);
-    expect(load).toThrow(expect.objectContaining({ code: 'PGTLS_BINDING_MISSING' }));
-    for (const part of [process.platform, process.arch, 'libc', process.version, path, 'npm run']) {
-      expect(load).toThrow(part);
-    }
-  });
-
-  it('tells first what the loader said first', () => {
-    const directory = mkdtempSync(join(tmpdir(), 'pgtls-binding-'));
-    const path = join(directory, 'index.mjs');
-    const source = `throw new Error('no binding', { cause: new Error('dlopen: GLIBC_9.9 not found') })`;
-    try {
-      writeFileSync(path, source);
-      expect(() => loadBinding(path)).toThrow(
-        /does not load: dlopen: GLIBC_9\.9 not found; no bind/,
-      );
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
-  });
-});
 
 describe('an error of the native side', () => {
   it('keeps its code and becomes the cause', () => {

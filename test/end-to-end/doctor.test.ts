@@ -1,6 +1,23 @@
 /** `pgtls doctor` of the built program, with its binding and without. */
-import { describe, expect, test } from 'vitest';
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { runProgram } from '../support/running-proxy.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** The program of an installation with `--omit=optional`. */
+function withoutBinding(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'pgtls-no-binding-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  for (const path of ['dist', 'package.json']) {
+    cpSync(join(ROOT, path), join(directory, path), { recursive: true });
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
+  return join(directory, 'dist/cli/main.js');
+}
 
 describe('pgtls doctor', () => {
   test('examines the real machine and ends with 0', async () => {
@@ -20,12 +37,21 @@ describe('pgtls doctor', () => {
   });
 
   test('says why the binding does not load, prints the rest, and ends with 3', async () => {
-    const environment = { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere/pgtls.node' };
-    const { code, stdout } = await runProgram(['doctor'], environment);
+    const { code, stdout } = await runProgram(['doctor'], process.env, withoutBinding());
     expect(code).toBe(3);
-    expect(stdout).toMatch(/^FAIL +binding +the native binding does not load: .*nowhere/m);
-    expect(stdout).toContain('npm run build:addon');
+    expect(stdout).toMatch(/^FAIL +binding +the native binding does not load: the package @pgtls/m);
+    expect(stdout).toContain('npm install --include=optional');
     expect(stdout).toMatch(/^ok +libc /m);
     expect(stdout).toMatch(/somaxconn/);
+  });
+
+  test.each([
+    ['--version', /^pgtls \d+\.\d+\.\d+ \(no native binding, Node\.js /],
+    ['demo', /^/],
+  ])('ends with 3, too, when it is pgtls %s that has no binding', async (command, printed) => {
+    const { code, stdout, stderr } = await runProgram([command], process.env, withoutBinding());
+    expect(code).toBe(3);
+    expect(stdout).toMatch(printed);
+    expect(stderr).toMatch(/^pgtls: the native binding does not load: the package @pgtls\//);
   });
 });

@@ -74,9 +74,7 @@ function fillImage(root: string): void {
     cpSync(join(ROOT, path), join(program, path), { recursive: true });
   }
   mkdirSync(join(program, binding), { recursive: true });
-  const loaded = readdirSync(join(ROOT, binding)).filter((name) =>
-    /^index\.js$|\.node$/.test(name),
-  );
+  const loaded = readdirSync(join(ROOT, binding)).filter((name) => name.endsWith('.node'));
   for (const name of loaded) {
     copyFileSync(
       join(ROOT, binding, name),

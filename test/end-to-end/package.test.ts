@@ -41,7 +41,7 @@ describe('the bundle', () => {
     expect(map.sources.join()).toContain('src/cli/main.ts');
   });
 
-  test('is packed with every file that it imports, the loader of the addon, the JSON schema and the manual pages', () => {
+  test('is packed with every file that it imports, the types of the addon, the JSON schema and the manual pages, but not with its binary', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
       cwd: ROOT,
       encoding: 'utf8',
@@ -50,7 +50,7 @@ describe('the bundle', () => {
     const [{ files }] = JSON.parse(output);
     const packed = files.map(({ path }: { path: string }) => path);
     const chunks = readdirSync(join(DIST, 'chunks')).map((name) => `dist/chunks/${name}`);
-    const others = ['crates/pgtls-napi/binding/index.js', 'schema/pgtls.schema.json'];
+    const others = ['crates/pgtls-napi/binding/index.d.ts', 'schema/pgtls.schema.json'];
     expect(packed).toEqual(expect.arrayContaining([...chunks, 'dist/cli/main.js', ...others]));
     const { man } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
     expect(man.map((page: string) => page.slice('./'.length))).toEqual([
@@ -58,5 +58,6 @@ describe('the bundle', () => {
       'man/pgtls.toml.5',
     ]);
     expect(packed).toEqual(expect.arrayContaining(['man/pgtls.1', 'man/pgtls.toml.5']));
+    expect(packed.filter((path: string) => path.endsWith('.node'))).toEqual([]);
   });
 });

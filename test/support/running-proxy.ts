@@ -44,6 +44,8 @@ export interface StartOptions {
   readonly listeners?: number;
   /** Beside this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Another one than the built command of this working copy. */
+  readonly program?: string;
   /** The limit of open files, soft and hard. */
   readonly openFiles?: number;
   /** The process whose network the program is to have. */
@@ -82,7 +84,8 @@ export class RunningProxy {
     this.#directory = directory;
     const { networkOf } = options;
     const enter = networkOf === undefined ? [] : ['nsenter', '-t', String(networkOf), '-n', '--'];
-    const node = [...enter, process.execPath, '--max-semi-space-size=1', PROGRAM];
+    const built = options.program ?? PROGRAM;
+    const node = [...enter, process.execPath, '--max-semi-space-size=1', built];
     // The shell becomes the program, so that the sockets are its own: as a service manager starts it.
     const limit = options.openFiles === undefined ? '' : `ulimit -n ${options.openFiles} && `;
     const start = `${limit}LISTEN_PID=$$ exec "$@"`;
@@ -284,8 +287,9 @@ function openOutput(
 export async function runProgram(
   programArguments: readonly string[],
   environment: NodeJS.ProcessEnv = process.env,
+  program: string = PROGRAM,
 ): Promise<Exit & { stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [PROGRAM, ...programArguments], {
+  const child = spawn(process.execPath, [program, ...programArguments], {
     env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

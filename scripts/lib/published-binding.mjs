@@ -1,0 +1,169 @@
+/**
+ * The binary that is published for a target: built, its debug information taken out, and checked for what it asks of a system.
+ *
+ * Linux's are linked by zig, for {@link GLIBC_FLOOR} whatever this machine has; macOS' by its own tools (ADR 0025).
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { addonInputs } from './builds.mjs';
+import { newerThan, readElfNeeds } from './elf.mjs';
+import { ROOT } from './paths.mjs';
+import { GLIBC_FLOOR, hostTarget } from './platforms.mjs';
+import { capture, run } from './run.mjs';
+import { hashOf, isStamped, stamp, unstamp } from './stamp.mjs';
+import { installZig, ZIG_TOOLS, zigEnvironment } from './zig-tools.mjs';
+
+/** @typedef {import('./platforms.mjs').Target} Target */
+
+/** What `npm run package` writes; ignored. */
+export const PACKAGE_FOLDER = join(ROOT, 'target/package');
+/** Binaries as they are published, by {@link bindingFile}. */
+export const BINDINGS = join(PACKAGE_FOLDER, 'bindings');
+/** Their debug information. */
+const DEBUG = join(PACKAGE_FOLDER, 'debug');
+/** Beside `target/`: other linker flags would have every crate of that compiled anew. */
+const CARGO_FOLDER = join(ROOT, 'target/published');
+
+/** What a binary for Linux may be linked with: parts of libc itself, under the names of either libc. */
+const LIBRARIES = /^(libc|libm|libpthread|libdl|librt|ld-linux-(x86-64|aarch64))\.so(\.\d+)?$/;
+
+/** The file's name, which the loader knows, too. @param {Target} target */
+export function bindingFile({ name }) {
+  return `pgtls.${name}.node`;
+}
+
+/** Whether the binary of a target lies there, made of what the sources are now. @param {Target} target */
+export function hasPublishedBinding(target) {
+  return (
+    isStamped(stampName(target), inputHash()) && existsSync(join(BINDINGS, bindingFile(target)))
+  );
+}
+
+/** @param {Target} target */
+function stampName({ name }) {
+  return `published-${name}`;
+}
+
+function inputHash() {
+  return hashOf([...addonInputs(), ZIG_TOOLS, 'scripts/lib/published-binding.mjs'], [GLIBC_FLOOR]);
+}
+
+/** Builds the binary of a target into {@link BINDINGS}, unless it is there; throws with the problem. @param {Target} target */
+export function buildPublishedBinding(target) {
+  if (hasPublishedBinding(target)) {
+    return;
+  }
+  unstamp(stampName(target));
+  console.log(`building the binding for ${target.name} …`);
+  const built = compile(target);
+  const file = join(BINDINGS, bindingFile(target));
+  const debug = join(DEBUG, `${bindingFile(target)}.debug`);
+  for (const folder of [BINDINGS, DEBUG]) {
+    mkdirSync(folder, { recursive: true });
+  }
+  rmSync(file, { force: true });
+  separateDebugInformation(target, built, { file, debug });
+  const problems = bindingProblems(target, readFileSync(file));
+  if (problems.length > 0) {
+    rmSync(file);
+    throw new Error(`${bindingFile(target)}: ${problems.join('; ')}`);
+  }
+  stamp(stampName(target), inputHash());
+}
+
+/**
+ * Builds this machine's for the tests of the package; false when that fails, which has been said on stderr. Where the tools that link it
+ * can't be had, these tests are skipped.
+ */
+export function buildForTests() {
+  try {
+    installZig();
+  } catch (error) {
+    console.log(`no package is tested: ${error instanceof Error ? error.message : error}`);
+    return true;
+  }
+  try {
+    buildPublishedBinding(hostTarget());
+    return true;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    return false;
+  }
+}
+
+/** What keeps a binary from being published for a target. @param {Target} target @param {Buffer} file @returns {string[]} */
+export function bindingProblems(target, file) {
+  if (target.platform !== 'linux') {
+    return [];
+  }
+  const { architecture, libraries, versions } = readElfNeeds(file);
+  const newer = target.libc === 'musl' ? [] : newerThan(versions, GLIBC_FLOOR);
+  const strange = libraries.filter((library) => !LIBRARIES.test(library));
+  const isGlibc = versions.some(({ version }) => version.startsWith('GLIBC_'));
+  return [
+    ...(architecture === target.architecture ? [] : [`made for ${architecture}`]),
+    ...(isGlibc === (target.libc === 'glibc') ? [] : [`linked with ${isGlibc ? 'glibc' : 'musl'}`]),
+    ...newer.map(
+      ({ library, version }) => `needs ${version} of ${library}, newer than ${GLIBC_FLOOR}`,
+    ),
+    ...strange.map((library) => `needs ${library}, which not every system has`),
+  ];
+}
+
+/** @param {Target} target @returns {string} the library that cargo made */
+function compile(target) {
+  const isLinux = target.platform === 'linux';
+  const triple = target.libc === 'glibc' ? `${target.triple}.${GLIBC_FLOOR}` : target.triple;
+  const command = isLinux ? 'zigbuild' : 'build';
+  const options = ['--release', '--locked', '-p', 'pgtls-napi', '--target', triple];
+  const code = run('cargo', [command, ...options, '--target-dir', CARGO_FOLDER], {
+    env: { ...(isLinux ? zigEnvironment() : {}), RUSTFLAGS: flagsFor(target).join(' ') },
+  });
+  if (code !== 0) {
+    throw new Error(`cargo ${command} for ${target.triple} failed`);
+  }
+  const library = `libpgtls_napi.${isLinux ? 'so' : 'dylib'}`;
+  return join(CARGO_FOLDER, target.triple, 'release', library);
+}
+
+/** The same binary wherever it is built: without this machine's paths. @param {Target} target */
+function flagsFor({ libc }) {
+  const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
+  return [
+    `--remap-path-prefix=${cargoHome}/registry/src=crates`,
+    `--remap-path-prefix=${ROOT}=pgtls`,
+    // A library that Node.js loads shares its libc with it.
+    ...(libc === 'musl' ? ['-C', 'target-feature=-crt-static'] : []),
+  ];
+}
+
+/** @param {Target} target @param {string} built @param {{ file: string, debug: string }} to */
+function separateDebugInformation({ platform }, built, { file, debug }) {
+  if (platform !== 'linux') {
+    // Apple's, which signs what it has changed.
+    demand('strip', ['-x', '-o', file, built]);
+    return;
+  }
+  const { objcopy, env } = findObjcopy();
+  demand(objcopy, ['--only-keep-debug', '--compress-debug-sections=zlib', built, debug], env);
+  demand(objcopy, ['--strip-all', `--add-gnu-debuglink=${debug}`, built, file], env);
+}
+
+/** LLVM's, which knows every CPU; Rust brings it, and the library that it needs. @returns {{ objcopy: string, env: Record<string, string> }} */
+function findObjcopy() {
+  const sysroot = capture('rustc', ['--print', 'sysroot']).stdout.trim();
+  const [, host = ''] = /^host: (.*)$/m.exec(capture('rustc', ['-vV']).stdout) ?? [];
+  const ofRust = join(sysroot, 'lib/rustlib', host, 'bin/rust-objcopy');
+  return existsSync(ofRust)
+    ? { objcopy: ofRust, env: { LD_LIBRARY_PATH: join(sysroot, 'lib') } }
+    : { objcopy: 'llvm-objcopy', env: {} };
+}
+
+/** @param {string} program @param {readonly string[]} args @param {Record<string, string>} [env] */
+function demand(program, args, env = {}) {
+  const { code, output } = capture(program, args, env);
+  if (code !== 0) {
+    throw new Error(`${program} ${args.join(' ')}: ${output}`);
+  }
+}
