@@ -60,7 +60,7 @@ impl CancelQueue {
 /// There is no place for a request.
 pub(crate) fn too_many(why: &str) -> Ending {
     let message = format!("too many CancelRequests with unknown keys are on their way: {why}");
-    Ending::by(FaultSide::Backend, CloseReason::CancelFailed, message)
+    Ending::by(FaultSide::Proxy, CloseReason::CancelFailed, message)
 }
 
 #[cfg(test)]
