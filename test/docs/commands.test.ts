@@ -20,9 +20,8 @@ const INLINE = ALL_DOCUMENTS.flatMap((document) =>
   ),
 );
 
-const NPM_SCRIPTS: readonly string[] = Object.keys(
-  JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts,
-);
+const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+const NPM_SCRIPTS: readonly string[] = Object.keys(PACKAGE.scripts);
 
 /** What is checked of each program's commands; one that isn't here is a typing error, or wants a line here. */
 const PROGRAMS: Readonly<Record<string, (words: Words) => void>> = {
@@ -32,7 +31,15 @@ const PROGRAMS: Readonly<Record<string, (words: Words) => void>> = {
     expect(others).toEqual([]);
   },
   npm: ([, command = '', script = '']) => {
-    expect(NPM_SCRIPTS).toContain(command === 'run' ? script : command);
+    if (command === 'install') {
+      expect(script).toBe(PACKAGE.name);
+    } else {
+      expect(NPM_SCRIPTS).toContain(command === 'run' ? script : command);
+    }
+  },
+  npx: ([, program = '', ...words]) => {
+    expect(program).toBe('pgtls');
+    parseCommand(words);
   },
   openssl: ([, command = '']) => {
     expect(['ecparam', 'rand', 'req', 's_client', 'x509']).toContain(command);
