@@ -19,6 +19,13 @@ const ENTRIES = [
   'cli/demo/server-identity',
 ];
 
+/**
+ * The head of the command: a shell's program that becomes Node.js with its options, and nothing but a string and a comment to Node.js.
+ * `#!/usr/bin/env -S node …` would be shorter, but BusyBox's env knows no `-S`.
+ */
+const HEAD = `#!/bin/sh
+':' //; exec node --max-semi-space-size=1 "$0" "$@"`;
+
 const bundle = await rolldown({
   input: Object.fromEntries(ENTRIES.map((name) => [name, join(ROOT, 'src', `${name}.ts`)])),
   platform: 'node',
@@ -31,6 +38,8 @@ await bundle.write({
   entryFileNames: '[name].js',
   chunkFileNames: 'chunks/[name].js',
   sourcemap: true,
+  // Not `banner`, which is parsed and printed anew.
+  postBanner: ({ name }) => (name === 'cli/main' ? HEAD : ''),
 });
 await bundle.close();
 chmodSync(PROGRAM, 0o755);

@@ -23,7 +23,8 @@ const QUERY = message('Q', Buffer.from('select answer\0'));
 const ANSWER = 'forty-two';
 
 const [folder = '.'] = process.argv.slice(2);
-const program = resolve(folder, 'node_modules/pgtls/dist/cli/main.js');
+/** As npm links it: also its head has to run here. */
+const program = resolve(folder, 'node_modules/.bin/pgtls');
 const directory = mkdtempSync(join(tmpdir(), 'pgtls-smoke-'));
 setTimeout(() => {
   console.error('it took too long');
@@ -31,7 +32,7 @@ setTimeout(() => {
 }, DEADLINE_MILLIS).unref();
 try {
   for (const command of ['--version', 'doctor']) {
-    process.stdout.write(execFileSync(process.execPath, [program, command]));
+    process.stdout.write(execFileSync(program, [command]));
   }
   await askThroughPgtls();
   console.log('a query over TLS was answered');
@@ -44,7 +45,7 @@ async function askThroughPgtls() {
   await once(server, 'listening');
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   const stdio = /** @type {const} */ (['ignore', 'pipe', 'inherit']);
-  const child = spawn(process.execPath, [program, '-c', writeConfiguration(port)], { stdio });
+  const child = spawn(program, ['-c', writeConfiguration(port)], { stdio });
   const answer = await ask(await portOf(child.stdout));
   if (!answer.includes(ANSWER)) {
     throw new Error(`the answer was ${JSON.stringify(answer)}`);

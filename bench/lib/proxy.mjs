@@ -45,10 +45,10 @@ export function configText(certificate, routes, top = {}) {
   ].join('\n');
 }
 
-/** The options of Node.js in the program's `#!` line. @param {string} program @returns {string[]} */
+/** The options of Node.js in the program's head, its first two lines. @param {string} program @returns {string[]} */
 export function nodeOptions(program) {
-  const [first = ''] = readFileSync(program, 'utf8').split('\n', 1);
-  return first.split(' ').filter((word) => word.startsWith('--'));
+  const head = readFileSync(program, 'utf8').split('\n', 2);
+  return head.flatMap((line) => line.split(' ')).filter((word) => word.startsWith('--'));
 }
 
 /** A running pgtls. */
@@ -80,7 +80,7 @@ export class PgtlsProcess {
   }
 
   /**
-   * Starts the program as its `#!` line does, with its configuration in `directory`, and waits until its routes are bound.
+   * Starts the program as its head does, with its configuration in `directory`, and waits until its routes are bound.
    * @param {string} directory @param {string} config
    * @param {{ onLine?: (line: LogLine) => void, program?: string, place?: import('./pinning.mjs').Place }} [options]
    */

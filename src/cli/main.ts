@@ -1,4 +1,3 @@
-#!/usr/bin/env -S node --max-semi-space-size=1
 /**
  * The command `pgtls`: runs what arguments.ts parsed, owns the signals and the exit code.
  *

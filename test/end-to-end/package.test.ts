@@ -1,14 +1,28 @@
 /** What npm would publish: the bundle, its types, and nothing that names another place. */
-import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import * as source from '../../src/index.ts';
 import { PROGRAM } from '../support/running-proxy.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const DIST = join(ROOT, 'dist');
+
+/** Those that are here. */
+const SHELLS = [['/bin/dash'], ['/bin/bash'], ['/bin/busybox', 'sh']].filter(([program = '']) =>
+  existsSync(program),
+);
 
 /** The files of dist/ that `file` imports statically, itself included. */
 function loadedBy(file: string, known = new Set<string>()): Set<string> {
@@ -33,6 +47,39 @@ describe('the bundle', () => {
     expect(files).toContain('cli/main.js');
     expect(files.length).toBeLessThan(8);
     expect(files.filter((file) => /proxy|demo|postgres|data-plane|logger/.test(file))).toEqual([]);
+  });
+
+  test('has a head that any shell makes Node.js of, in the same process, with its options and what it was given', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pgtls-head-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const fakeNode = '#!/bin/sh\nprintf "%s\\n" "$$" "$@"\nexit 7\n';
+    writeFileSync(join(folder, 'node'), fakeNode, { mode: 0o755 });
+    const link = join(folder, 'pgtls');
+    symlinkSync(PROGRAM, link);
+    const given = ['two words', '*', ''];
+    for (const command of [[link], ...SHELLS.map((shell) => [...shell, link])]) {
+      const [program = '', ...before] = command;
+      const env = { PATH: folder };
+      const ran = spawnSync(program, [...before, ...given], { env, encoding: 'utf8' });
+      const lines = [String(ran.pid), '--max-semi-space-size=1', link, ...given, ''];
+      expect({ command, ...ran }).toMatchObject({ stderr: '', status: 7 });
+      expect(ran.stdout.split('\n')).toEqual(lines);
+    }
+  });
+
+  test('is run by its head, through a link, and by Node.js itself', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pgtls-head-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const link = join(folder, 'pgtls');
+    symlinkSync(PROGRAM, link);
+    const env = { PATH: dirname(process.execPath) };
+    for (const [program, ...args] of [
+      [link, '--version'],
+      [process.execPath, PROGRAM, '--version'],
+    ] as const) {
+      expect(execFileSync(program, args, { env, encoding: 'utf8' })).toMatch(/^pgtls \d/);
+    }
+    expect(spawnSync(link, ['--no-such-option'], { env }).status).toBe(2);
   });
 
   test('carries its sources in its source maps', () => {
