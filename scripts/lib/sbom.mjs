@@ -3,7 +3,8 @@
  *
  * The crates are those of every platform together; a platform's binary has some of them less.
  */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from './paths.mjs';
 import { capture } from './run.mjs';
@@ -15,12 +16,7 @@ import { SHIPPED_CRATE, shippedCrates } from './shipped-crates.mjs';
 
 /** The document; throws when npm or cargo doesn't know. @returns {Record<string, any>} */
 export function billOfMaterials() {
-  const options = ['--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'];
-  const { code, stdout, output } = capture('npm', ['sbom', ...options]);
-  if (code !== 0) {
-    throw new Error(`npm sbom: ${output}`);
-  }
-  const bill = JSON.parse(stdout);
+  const bill = npmBill();
   // npm takes the folder's name.
   bill.metadata.component.name = 'pgtls';
   const checksums = lockedChecksums();
@@ -45,14 +41,47 @@ export function billOfMaterials() {
   };
 }
 
-/** A package URL. @param {Crate} crate */
-function reference({ name, version }) {
-  return `pkg:cargo/${name}@${version}`;
+/**
+ * npm's part, from the lock file without what is for development: npm's own `--omit dev` leaves out also what is shipped when
+ * a development dependency needs it, too.
+ * @returns {Record<string, any>}
+ */
+function npmBill() {
+  const folder = mkdtempSync(join(tmpdir(), 'pgtls-sbom-'));
+  try {
+    const manifest = readJson('package.json');
+    const lock = readJson('package-lock.json');
+    for (const root of [manifest, lock.packages['']]) {
+      delete root.devDependencies;
+    }
+    const shipped = Object.entries(lock.packages).filter(([, { dev }]) => dev !== true);
+    const shippedLock = { ...lock, packages: Object.fromEntries(shipped) };
+    writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
+    writeFileSync(join(folder, 'package-lock.json'), JSON.stringify(shippedLock));
+    const options = ['--sbom-format', 'cyclonedx', '--package-lock-only', '--prefix', folder];
+    const { code, stdout, output } = capture('npm', ['sbom', ...options]);
+    if (code !== 0) {
+      throw new Error(`npm sbom: ${output}`);
+    }
+    return JSON.parse(stdout);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** @param {string} path */
+function readJson(path) {
+  return JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
+}
+
+/** How the document names a crate: by its package URL where it has one. @param {Crate} crate */
+function reference({ name, version, isOurs }) {
+  return `${isOurs ? '' : 'pkg:cargo/'}${name}@${version}`;
 }
 
 /** @param {Crate} crate @param {ReadonlyMap<string, string>} checksums @returns {Component} */
 function component(crate, checksums) {
-  const { name, version, license } = crate;
+  const { name, version, license, isOurs } = crate;
   const checksum = checksums.get(`${name} ${version}`);
   return {
     'bom-ref': reference(crate),
@@ -60,7 +89,8 @@ function component(crate, checksums) {
     name,
     version,
     scope: 'required',
-    purl: reference(crate),
+    // Of a registry's only: ours are in none.
+    ...(isOurs ? {} : { purl: reference(crate) }),
     ...(checksum === undefined ? {} : { hashes: [{ alg: 'SHA-256', content: checksum }] }),
     // A slash is an old spelling of OR, which SPDX doesn't know.
     ...(license === null ? {} : { licenses: [{ expression: license.replaceAll('/', ' OR ') }] }),
