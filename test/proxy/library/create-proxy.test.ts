@@ -169,6 +169,15 @@ describe('misuse', () => {
     await proxy.close();
   });
 
+  it('of drain is none in a listener that hears of it, either', async () => {
+    const proxy = proxyFor();
+    await proxy.listen();
+    const again: Promise<unknown>[] = [];
+    proxy.on('drain', () => void again.push(proxy.drain()));
+    const report = await proxy.drain();
+    expect(await Promise.all(again)).toEqual([report]);
+  });
+
   it.each<[string, CreateProxyOptions, string]>([
     ['a hook that there is not', { hooks: { onRoute: () => null } as never }, 'no hook "onRoute"'],
     ['a hook that is no function', { hooks: { route: 'b' as never } }, '"route" is no function'],
