@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import * as source from '../../src/index.ts';
@@ -88,6 +88,18 @@ describe('the bundle', () => {
     expect(map.sources.join()).toContain('src/cli/main.ts');
   });
 
+  test('has no code of other packages, whose licences would have to come with it', () => {
+    const files = readdirSync(DIST, { recursive: true, encoding: 'utf8' });
+    const maps = files.filter((file) => file.endsWith('.js.map'));
+    const sources = maps.flatMap((map) =>
+      JSON.parse(readFileSync(join(DIST, map), 'utf8')).sources.map((source: string) =>
+        relative(ROOT, resolve(DIST, dirname(map), source)),
+      ),
+    );
+    expect(sources.length).toBeGreaterThan(50);
+    expect(sources.filter((path) => !path.startsWith('src/'))).toEqual([]);
+  });
+
   test('is packed with every file that it imports, the types of the addon, the JSON schema and the manual pages, but not with its binary', () => {
     const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
       cwd: ROOT,
@@ -106,5 +118,7 @@ describe('the bundle', () => {
     ]);
     expect(packed).toEqual(expect.arrayContaining(['man/pgtls.1', 'man/pgtls.toml.5']));
     expect(packed.filter((path: string) => path.endsWith('.node'))).toEqual([]);
+    // Maps of types would point to sources that are not there.
+    expect(packed.filter((path: string) => path.endsWith('.d.ts.map'))).toEqual([]);
   });
 });
