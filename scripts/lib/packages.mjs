@@ -21,6 +21,7 @@ import { ROOT } from './paths.mjs';
 import { targets } from './platforms.mjs';
 import { BINDINGS, bindingFile, PACKAGE_FOLDER } from './published-binding.mjs';
 import { capture } from './run.mjs';
+import { THIRD_PARTY_LICENCES, thirdPartyLicences } from './third-party-licences.mjs';
 
 /** @typedef {import('./platforms.mjs').Target} Target */
 
@@ -77,13 +78,17 @@ function stagePlatforms(ready, origin) {
     const name = packageName(target);
     const description = `The native part of pgtls for ${target.name}`;
     const made = readManifest(folder);
-    const files = [...made.files, ...LICENCES];
+    const files = [...made.files, ...LICENCES, THIRD_PARTY_LICENCES];
     writeManifest(folder, { ...made, name, description, files, ...origin });
     writeFileSync(
       join(folder, 'README.md'),
       `# ${name}\n\n${description}. npm installs it with pgtls.\n`,
     );
     copyLicences(folder);
+  }
+  for (const target of ready) {
+    const text = thirdPartyLicences(target);
+    writeFileSync(join(STAGE, 'npm', target.name, THIRD_PARTY_LICENCES), text);
   }
   return ready.map(({ name }) => join(STAGE, 'npm', name));
 }

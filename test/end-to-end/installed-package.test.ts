@@ -17,6 +17,7 @@ import {
   bindingProblems,
   hasPublishedBinding,
 } from '../../scripts/lib/published-binding.mjs';
+import { thirdPartyLicences } from '../../scripts/lib/third-party-licences.mjs';
 import { ListenerTls, plainBackend } from '../support/config.ts';
 import { ROOT } from '../support/examples.ts';
 import { material } from '../support/material.ts';
@@ -113,6 +114,12 @@ describe.skipIf(!hasPublishedBinding(target))('npm install pgtls', () => {
     expect(existsSync(user.path(platformPackage, 'LICENSE-APACHE'))).toBe(true);
   });
 
+  test('brings the licence texts of what is linked into the binary', () => {
+    const text = readFileSync(user.path(platformPackage, 'THIRD-PARTY-LICENSES'), 'utf8');
+    expect(text).toBe(thirdPartyLicences(target));
+    expect(text).toMatch(/^aws-lc-sys .*\(ISC AND /m);
+  });
+
   test('there is no Rust on its PATH', async () => {
     expect((await user.run('sh', '-c', 'command -v cargo rustc')).code).not.toBe(0);
   });
@@ -147,7 +154,7 @@ describe.skipIf(!hasPublishedBinding(target))('npm install pgtls', () => {
   });
 
   test('a program can import it', async () => {
-    const program = "console.log(typeof (await import('pgtls')).startProxy)";
+    const program = "console.log(typeof (await import('pgtls')).createProxy)";
     const outcome = await user.run('node', '--input-type=module', '--eval', program);
     expect(outcome).toEqual({ code: 0, stdout: 'function\n', stderr: '' });
   });
@@ -195,7 +202,7 @@ describe.skipIf(!hasPublishedBinding(target))('the published binary', () => {
     const sums = readFileSync(join(TARBALLS, 'SHA256SUMS'), 'utf8');
     expect(sums).toMatch(/ {2}pgtls\.cdx\.json$/m);
     const bill = JSON.parse(readFileSync(join(TARBALLS, 'pgtls.cdx.json'), 'utf8'));
-    const urls: string[] = bill.components.map(({ purl }: { purl: string }) => purl);
+    const urls: string[] = bill.components.map(({ purl = '' }: { purl?: string }) => purl);
     for (const shipped of ['pkg:npm/pino@', 'pkg:cargo/rustls@', 'pkg:cargo/aws-lc-sys@']) {
       expect(urls.filter((url) => url.startsWith(shipped))).toHaveLength(1);
     }
