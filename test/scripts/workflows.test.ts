@@ -106,22 +106,35 @@ describe('a release', () => {
     expect([...(targets ?? [])].sort()).toEqual([...PACKAGE.napi.targets].sort());
   });
 
-  it('publishes the bindings before pgtls, and both after they were tried', () => {
-    expect([...jobsBefore(jobs, 'publish-pgtls')]).toContain('publish-bindings');
+  it('publishes what was tried, by the script that can be run again, and makes the GitHub release last', () => {
     for (const needed of ['test', 'binding', 'pack', 'try-linux', 'try-macos']) {
-      expect([...jobsBefore(jobs, 'publish-bindings')]).toContain(needed);
+      expect([...jobsBefore(jobs, 'publish')]).toContain(needed);
     }
-    expect([...jobsBefore(jobs, 'github-release')]).toContain('publish-pgtls');
+    expect(runs('publish')).toContain('node scripts/publish.mjs packages "$GITHUB_REF_NAME" -- ');
+    expect(textOf('release.yml')).not.toContain('npm publish');
+    expect([...jobsBefore(jobs, 'github-release')]).toContain('publish');
   });
 
-  it('publishes with provenance, by an identity that only these jobs may ask for', () => {
-    const publishing = Object.keys(jobs).filter((name) => runs(name).includes('npm publish'));
+  it('publishes with provenance, by an identity that only this job may ask for', () => {
     const identified = Object.keys(jobs).filter((name) => jobs[name]?.permissions?.['id-token']);
-    expect(publishing).toEqual(['publish-bindings', 'publish-pgtls']);
-    expect(identified).toEqual(publishing);
-    for (const name of publishing) {
-      expect(runs(name)).toMatch(/npm publish .* --provenance --access public/);
-      expect(runs(name)).toContain('sha256sum --check');
+    expect(identified).toEqual(['publish']);
+    expect(runs('publish')).toMatch(/publish\.mjs .* -- --provenance --access public$/m);
+  });
+
+  it('packs with the debug information, which comes under the same checksums', () => {
+    const fetched = jobs['pack']?.steps.flatMap((step) => step.with?.['path'] ?? []);
+    expect(fetched).toEqual(
+      expect.arrayContaining(['target/package/bindings', 'target/package/debug']),
+    );
+  });
+
+  it('compares the checksums of everything before it is published, anywhere', () => {
+    for (const name of ['publish', 'github-release']) {
+      expect(runs(name)).toMatch(/^cd packages && sha256sum --check --strict SHA256SUMS\n/);
     }
+  });
+
+  it('is a prerelease of GitHub, too, when its version is one', () => {
+    expect(runs('github-release')).toContain("contains(github.ref_name, '-') && '--prerelease'");
   });
 });
