@@ -1,5 +1,5 @@
 /**
- * `npm run package`: what is published, into target/package/tarballs: tarballs, SHA256SUMS and a bill of materials.
+ * `npm run package`: what is published, into target/package/tarballs: tarballs, debug information, a bill of materials, and SHA256SUMS of all that.
  *
  *     npm run package                                   builds this machine's binary, packs it and pgtls
  *     npm run package -- --target aarch64-apple-darwin  builds that one instead (repeatable; needs its Rust std)
@@ -8,7 +8,7 @@
  *     npm run package -- --repository URL               what the packages name as their origin, for npm's provenance
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildTypeScript } from './lib/builds.mjs';
@@ -19,6 +19,7 @@ import {
   bindingFile,
   bindingProblems,
   buildPublishedBinding,
+  debugFile,
 } from './lib/published-binding.mjs';
 import { billOfMaterials } from './lib/sbom.mjs';
 
@@ -59,16 +60,20 @@ function wantedTargets() {
   });
 }
 
-/** A release has them all, and each is what it is called: they come from other machines. */
+/** A release has them all with their debug information, and each is what it is called: they come from other machines. */
 function demandEveryBinding() {
   const present = new Set(readdirSync(BINDINGS));
   const problems = targets().flatMap((target) => {
     const file = bindingFile(target);
-    return present.has(file)
-      ? bindingProblems(target, readFileSync(join(BINDINGS, file))).map(
-          (text) => `${file}: ${text}`,
-        )
-      : [`${file} is missing in ${BINDINGS}`];
+    const debug = debugFile(target);
+    return [
+      ...(present.has(file)
+        ? bindingProblems(target, readFileSync(join(BINDINGS, file))).map(
+            (text) => `${file}: ${text}`,
+          )
+        : [`${file} is missing in ${BINDINGS}`]),
+      ...(debug === null || existsSync(debug) ? [] : [`${debug} is missing`]),
+    ];
   });
   if (problems.length > 0) {
     throw new Error(problems.join('\n'));
@@ -82,9 +87,22 @@ function packEverything() {
   const tarballs = packAll({ repository: options.repository ?? null });
   const bill = join(TARBALLS, 'pgtls.cdx.json');
   writeFileSync(bill, `${JSON.stringify(billOfMaterials(), null, 2)}\n`);
-  const sums = [...tarballs, bill].map((file) => {
+  const sums = [...tarballs, ...copyDebugInformation(), bill].map((file) => {
     const sum = createHash('sha256').update(readFileSync(file)).digest('hex');
     return `${sum}  ${basename(file)}\n`;
   });
   writeFileSync(join(TARBALLS, 'SHA256SUMS'), sums.join(''));
+}
+
+/** Of the binaries that are here: what is published of a release beside the packages. @returns {string[]} */
+function copyDebugInformation() {
+  return targets().flatMap((target) => {
+    const debug = debugFile(target);
+    if (debug === null || !existsSync(debug)) {
+      return [];
+    }
+    const copy = join(TARBALLS, basename(debug));
+    copyFileSync(debug, copy);
+    return [copy];
+  });
 }

@@ -1,10 +1,14 @@
 /** What the scripts of a release check: versions, and what a binary asks of a system. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { newerThan, readElfNeeds } from '../../scripts/lib/elf.mjs';
 import { targets } from '../../scripts/lib/platforms.mjs';
-import { bindingProblems } from '../../scripts/lib/published-binding.mjs';
+import {
+  bindingProblems,
+  buildForTests,
+  mustTestPackage,
+} from '../../scripts/lib/published-binding.mjs';
 import { versionProblems } from '../../scripts/lib/versions.mjs';
 import { ROOT } from '../support/examples.ts';
 
@@ -66,4 +70,23 @@ it.each([
   ['GCC_4.2.0', false],
 ])('%s is newer than glibc 2.28: %s', (version, expected) => {
   expect(newerThan([{ library: 'libc.so.6', version }], '2.28')).toHaveLength(expected ? 1 : 0);
+});
+
+describe('the tests of the package, where zig cannot be had,', () => {
+  const failing = () => {
+    throw new Error('no way to the registry');
+  };
+
+  it.each([
+    [undefined, false],
+    ['', false],
+    ['false', false],
+    ['true', true],
+    ['1', true],
+  ])('with CI=%s: fail is %s', (CI, fails) => {
+    const complaint = vi.spyOn(console, 'error').mockReturnValue();
+    onTestFinished(() => complaint.mockRestore());
+    expect(buildForTests(failing, mustTestPackage({ CI }))).toBe(!fails);
+    expect(complaint).toHaveBeenCalledWith('no package is tested: no way to the registry');
+  });
 });
