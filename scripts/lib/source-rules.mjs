@@ -60,6 +60,8 @@ export const SOURCE_RULES = [
       'src/cli/arguments.ts',
       'src/data-plane/data-plane.ts',
       'src/data-plane/binding.ts',
+      'src/data-plane/binding-errors.ts',
+      'src/data-plane/libc.ts',
       'src/proxy/library/source.ts',
     ],
     what: 'uses process',

@@ -7,8 +7,9 @@
 import type * as Native from '../../crates/pgtls-napi/binding/index.js';
 import type { Config } from '../config/schema.ts';
 import { PgtlsError } from '../errors.ts';
-import { type LoadedBinding, libcOfThisHost, loadBindingFor, thisHost } from './binding.ts';
+import { type LoadedBinding, loadBindingFor, thisHost } from './binding.ts';
 import { converting, settling, toPgtlsError } from './errors.ts';
+import { libcOfThisHost } from './libc.ts';
 import { toDataPlaneOptions } from './options.ts';
 
 /** Options of the native side; made by {@link toDataPlaneOptions}. */

@@ -11,16 +11,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { targets } from '../../scripts/lib/platforms.mjs';
-import {
-  type BindingHost,
-  loadBindingFor,
-  OLDEST_GLIBC,
-  PLATFORMS,
-  thisHost,
-} from '../../src/data-plane/binding.ts';
+import { loadBindingFor, thisHost } from '../../src/data-plane/binding.ts';
+import { type BindingHost, OLDEST_GLIBC, PLATFORMS } from '../../src/data-plane/binding-errors.ts';
 import { PgtlsError } from '../../src/errors.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -43,17 +38,21 @@ class Installation {
   }
 
   /** As npm installs it beside pgtls. */
-  addPackage(version: string, contents: Buffer | null): this {
+  addPackage(version: string, contents: Buffer | null, file = FILE): this {
     const folder = join(this.directory, 'node_modules', PACKAGE);
     mkdirSync(folder, { recursive: true });
-    const manifest = { name: PACKAGE, version, main: FILE };
+    const manifest = { name: PACKAGE, version, main: file };
     writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
     if (contents === null) {
-      symlinkSync(join(ROOT, BINDING, FILE), join(folder, FILE));
+      symlinkSync(join(ROOT, BINDING, FILE), join(folder, file));
     } else {
-      writeFileSync(join(folder, FILE), contents);
+      writeFileSync(join(folder, file), contents);
     }
     return this;
+  }
+
+  spoilManifest(text: string): void {
+    writeFileSync(join(this.directory, 'node_modules', PACKAGE, 'package.json'), text);
   }
 
   /** As `npm run build:addon` leaves it in a clone. */
@@ -79,9 +78,13 @@ class Installation {
 
 /** The lines of the error's message; also that it says what every one has to say, and that the document shows it. */
 function complaint(host: BindingHost): string[] {
+  return complaintOf(() => loadBindingFor(host), host);
+}
+
+function complaintOf(load: () => unknown, host: BindingHost): string[] {
   let error: unknown;
   try {
-    loadBindingFor(host);
+    load();
   } catch (thrown) {
     error = thrown;
   }
@@ -185,5 +188,62 @@ describe('a binding that does not load', () => {
     const lines = complaint(new Installation().addPackage(VERSION, library).host());
     expect(lines[0]).toMatch(/version `GLIBC_9\.99' not found/);
     expect(lines.at(-1)).toContain(`glibc ${OLDEST_GLIBC} or newer`);
+  });
+
+  it.each([
+    [
+      'ERR_DLOPEN_DISABLED',
+      'Cannot load native addon because loading addons is disabled.',
+      'no-addons',
+    ],
+    ['ERR_DLOPEN_FAILED', `/x/${FILE}: failed to map segment from shared object`, '`noexec`'],
+    [
+      'ERR_DLOPEN_FAILED',
+      `Error loading shared library /x/${FILE}: Operation not permitted`,
+      '`noexec`',
+    ],
+    [
+      'ERR_DLOPEN_FAILED',
+      `/x/${FILE}: cannot open shared object file: Permission denied`,
+      'Let the user that runs pgtls read',
+    ],
+  ])('because of %s: %j', (code, message, remedy) => {
+    const file = 'refused.cjs';
+    const text = `throw Object.assign(new Error(${JSON.stringify(message)}), { code: '${code}' })`;
+    const installation = new Installation().addPackage(VERSION, Buffer.from(text), file);
+    const lines = complaint(installation.host());
+    expect(lines[0]).toBe(`the native binding does not load: ${message}`);
+    expect(lines.at(-1)).toContain(remedy);
+  });
+
+  it.each([
+    ['not json', /Error parsing .*package\.json: Unexpected token/],
+    ['{}', /package\.json names no package and version/],
+    [JSON.stringify({ name: PACKAGE, version: VERSION }), /package\.json names no binary/],
+  ])('because the package.json of its package is %j', (text, what) => {
+    const installation = new Installation().addPackage(VERSION, null);
+    installation.spoilManifest(text);
+    const lines = complaint(installation.host());
+    expect(lines[0]).toMatch(`load: the package ${PACKAGE} is damaged: `);
+    expect(lines[0]).toMatch(what);
+    expect(lines.at(-1)).toContain('install pgtls again');
+  });
+
+  it('because a bundler has taken the code out of its package', () => {
+    const host = new Installation().host();
+    const elsewhere = new Installation();
+    for (const manifest of [
+      '{}',
+      '{ "name": "app", "imports": { "#package": "./package.json" } }',
+    ]) {
+      writeFileSync(join(elsewhere.own, 'package.json'), manifest);
+      const module = pathToFileURL(join(elsewhere.own, 'dist/app.mjs')).href;
+      for (const place of [module, '']) {
+        const lines = complaintOf(() => thisHost(place), host);
+        expect(lines[0]).toContain('is not in its package');
+        expect(lines[2]).toBe(`looked for the package.json of pgtls above ${place}`);
+        expect(lines.at(-1)).toContain('`--external:pgtls`');
+      }
+    }
   });
 });

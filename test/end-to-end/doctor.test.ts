@@ -45,6 +45,16 @@ describe('pgtls doctor', () => {
     expect(stdout).toMatch(/somaxconn/);
   });
 
+  test('says that Node.js was told to load no addons', async () => {
+    const environment = { ...process.env, NODE_OPTIONS: '--no-addons' };
+    const { code, stdout } = await runProgram(['doctor'], environment);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(
+      /^FAIL +binding +the native binding does not load: Cannot load native addon/m,
+    );
+    expect(stdout).toContain('without `--no-addons`');
+  });
+
   test.each([
     ['--version', /^pgtls \d+\.\d+\.\d+ \(no native binding, Node\.js /],
     ['demo', /^/],

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import * as source from '../../src/index.ts';
 import { PROGRAM } from '../support/running-proxy.ts';
@@ -98,6 +99,29 @@ describe('the bundle', () => {
     );
     expect(sources.length).toBeGreaterThan(50);
     expect(sources.filter((path) => !path.startsWith('src/'))).toEqual([]);
+  });
+
+  test('says so when another bundler takes it out of its package', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pgtls-bundled-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const input = join(folder, 'server.mjs');
+    const library = join(DIST, 'index.js');
+    const listener = { bind_address: '127.0.0.1:0', sslmode: 'disable' };
+    const backend = { address: '127.0.0.1:1', sslmode: 'disable' };
+    const config = { proxy: [{ name: 'bundled', listener, backend }] };
+    writeFileSync(
+      input,
+      `import { createProxy } from ${JSON.stringify(library)};
+       createProxy(${JSON.stringify(config)}).listen().catch((error) => console.log(error.message));`,
+    );
+    const bundle = await rolldown({ input, platform: 'node', logLevel: 'silent' });
+    await bundle.write({ file: join(folder, 'out.mjs'), codeSplitting: false });
+    await bundle.close();
+    const ran = spawnSync(process.execPath, [join(folder, 'out.mjs')], { encoding: 'utf8' });
+    expect(ran.stdout).toMatch(
+      /^the native binding does not load: this copy of pgtls's code is not/,
+    );
+    expect(ran.stdout).toContain('esbuild: `--external:pgtls`');
   });
 
   test('is packed with every file that it imports, the types of the addon, the JSON schema and the manual pages, but not with its binary', () => {
