@@ -11,13 +11,13 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { bindingProblems } from './lib/binding-problems.mjs';
 import { buildTypeScript } from './lib/builds.mjs';
 import { packAll, TARBALLS } from './lib/packages.mjs';
 import { hostTarget, targets } from './lib/platforms.mjs';
 import {
   BINDINGS,
   bindingFile,
-  bindingProblems,
   buildPublishedBinding,
   debugFile,
 } from './lib/published-binding.mjs';

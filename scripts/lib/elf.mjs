@@ -1,12 +1,16 @@
 /**
- * What a shared library for Linux asks of the system that loads it: libraries, and versions of their symbols.
+ * What a shared library for Linux asks of the system that loads it: libraries, symbols, and versions of these.
  *
- * Reads the program headers and the dynamic section (System V gABI, chapter 5; symbol versions: Linux Standard Base, chapter 10), which
- * a stripped file keeps. 64 bit, little-endian: all that pgtls is built for.
+ * Reads the program headers and the dynamic section (System V gABI, chapter 5; symbol versions: Linux Standard Base, chapter 10), and the table of
+ * dynamic symbols (chapter 4), which a stripped file keeps. 64 bit, little-endian: all that pgtls is built for.
  */
 
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
+const PT_INTERP = 3;
+const ET_DYN = 3;
+const SHT_DYNSYM = 11;
+const STB_WEAK = 2;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
 const DT_VERNEED = 0x6ffffffe;
@@ -19,9 +23,11 @@ const ARCHITECTURES = { 62: 'x64', 183: 'arm64' };
 /** @typedef {{ type: number, offset: number, address: number, size: number }} Segment */
 
 /**
- * Reads the demands of a library; throws when it isn't one.
- * @param {Buffer} file @returns {{ architecture: string, libraries: string[], versions: VersionNeed[] }}
+ * `isLibrary` false = a program; `symbols` are those that somebody else has to have.
+ * @typedef {{ architecture: string, isLibrary: boolean, libraries: string[], versions: VersionNeed[], symbols: string[] }} ElfNeeds
  */
+
+/** Reads the demands of a library; throws when it isn't one, and no program either. @param {Buffer} file @returns {ElfNeeds} */
 export function readElfNeeds(file) {
   const isElf = file.length >= 64 && file.readUInt32BE(0) === 0x7f454c46;
   if (!isElf || file[4] !== 2 || file[5] !== 1) {
@@ -40,13 +46,38 @@ export function readElfNeeds(file) {
   const text = (at) => file.toString('latin1', names + at, file.indexOf(0, names + at));
   const needs = last(DT_VERNEED);
   return {
-    architecture: ARCHITECTURES[file.readUInt16LE(18)] ?? 'unknown',
+    architecture: ARCHITECTURES[file.readUInt16LE(18)] ?? 'another CPU',
+    isLibrary: file.readUInt16LE(16) === ET_DYN && !segments.some(({ type }) => type === PT_INTERP),
     libraries: entries.filter(({ tag }) => tag === DT_NEEDED).map(({ value }) => text(value)),
     versions:
       needs === undefined
         ? []
         : versionNeeds(file, offsetOf(needs, segments), last(DT_VERNEEDNUM) ?? 0, text),
+    symbols: undefinedSymbols(file, text),
   };
+}
+
+/**
+ * Without weak ones, which may be missing; empty when the file has no section headers.
+ * @param {Buffer} file @param {(at: number) => string} text @returns {string[]}
+ */
+function undefinedSymbols(file, text) {
+  const at = Number(file.readBigUInt64LE(40));
+  const size = file.readUInt16LE(58);
+  const headers = Array.from({ length: file.readUInt16LE(60) }, (_, index) =>
+    file.subarray(at + index * size),
+  );
+  const table = headers.find((header) => header.readUInt32LE(4) === SHT_DYNSYM);
+  if (table === undefined) {
+    return [];
+  }
+  const start = Number(table.readBigUInt64LE(24));
+  return Array.from({ length: Number(table.readBigUInt64LE(32)) / 24 }, (_, index) =>
+    file.subarray(start + index * 24),
+  )
+    .filter((symbol) => symbol.readUInt16LE(6) === 0 && (symbol[4] ?? 0) >> 4 !== STB_WEAK)
+    .map((symbol) => text(symbol.readUInt32LE(0)))
+    .filter((name) => name !== '');
 }
 
 /** @param {Buffer} file @returns {Segment[]} */

@@ -6,8 +6,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { bindingProblems } from './binding-problems.mjs';
 import { addonInputs } from './builds.mjs';
-import { newerThan, readElfNeeds } from './elf.mjs';
 import { ROOT } from './paths.mjs';
 import { GLIBC_FLOOR, hostTarget } from './platforms.mjs';
 import { capture, run } from './run.mjs';
@@ -24,9 +24,6 @@ export const BINDINGS = join(PACKAGE_FOLDER, 'bindings');
 const DEBUG = join(PACKAGE_FOLDER, 'debug');
 /** Beside `target/`: other linker flags would have every crate of that compiled anew. */
 const CARGO_FOLDER = join(ROOT, 'target/published');
-
-/** What a binary for Linux may be linked with: parts of libc itself, under the names of either libc. */
-const LIBRARIES = /^(libc|libm|libpthread|libdl|librt|ld-linux-(x86-64|aarch64))\.so(\.\d+)?$/;
 
 /** The file's name, which the loader knows, too. @param {Target} target */
 export function bindingFile({ name }) {
@@ -51,7 +48,9 @@ function stampName({ name }) {
 }
 
 function inputHash() {
-  return hashOf([...addonInputs(), ZIG_TOOLS, 'scripts/lib/published-binding.mjs'], [GLIBC_FLOOR]);
+  const checks = ['binding-problems', 'elf', 'macho', 'published-binding'];
+  const scripts = checks.map((name) => `scripts/lib/${name}.mjs`);
+  return hashOf([...addonInputs(), ZIG_TOOLS, ...scripts], [GLIBC_FLOOR]);
 }
 
 /** Builds the binary of a target into {@link BINDINGS}, unless it is there; throws with the problem. @param {Target} target */
@@ -103,25 +102,6 @@ export function buildForTests(install = installZig, mustTest = mustTestPackage()
     console.error(error instanceof Error ? error.message : error);
     return false;
   }
-}
-
-/** What keeps a binary from being published for a target. @param {Target} target @param {Buffer} file @returns {string[]} */
-export function bindingProblems(target, file) {
-  if (target.platform !== 'linux') {
-    return [];
-  }
-  const { architecture, libraries, versions } = readElfNeeds(file);
-  const newer = target.libc === 'musl' ? [] : newerThan(versions, GLIBC_FLOOR);
-  const strange = libraries.filter((library) => !LIBRARIES.test(library));
-  const isGlibc = versions.some(({ version }) => version.startsWith('GLIBC_'));
-  return [
-    ...(architecture === target.architecture ? [] : [`made for ${architecture}`]),
-    ...(isGlibc === (target.libc === 'glibc') ? [] : [`linked with ${isGlibc ? 'glibc' : 'musl'}`]),
-    ...newer.map(
-      ({ library, version }) => `needs ${version} of ${library}, newer than ${GLIBC_FLOOR}`,
-    ),
-    ...strange.map((library) => `needs ${library}, which not every system has`),
-  ];
 }
 
 /** @param {Target} target @returns {string} the library that cargo made */

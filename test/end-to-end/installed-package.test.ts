@@ -9,13 +9,13 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bindingProblems } from '../../scripts/lib/binding-problems.mjs';
 import { readElfNeeds } from '../../scripts/lib/elf.mjs';
 import { packageName, TARBALLS } from '../../scripts/lib/packages.mjs';
 import { GLIBC_FLOOR, hostTarget } from '../../scripts/lib/platforms.mjs';
 import {
   BINDINGS,
   bindingFile,
-  bindingProblems,
   hasPublishedBinding,
   mustTestPackage,
 } from '../../scripts/lib/published-binding.mjs';
