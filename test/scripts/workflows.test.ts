@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseDocument } from 'yaml';
+import { GLIBC_FLOOR } from '../../scripts/lib/platforms.mjs';
 import { ROOT } from '../support/examples.ts';
 
 interface Step {
@@ -11,10 +12,16 @@ interface Step {
   readonly with?: Readonly<Record<string, unknown>>;
 }
 
+interface Matrix {
+  readonly include?: readonly { target: string }[];
+  readonly image?: readonly string[];
+  readonly platform?: readonly string[];
+}
+
 interface Job {
   readonly needs?: string | readonly string[];
   readonly permissions?: Readonly<Record<string, string>>;
-  readonly strategy?: { readonly matrix: { readonly include?: readonly { target: string }[] } };
+  readonly strategy?: { readonly matrix: Matrix };
   readonly steps: readonly Step[];
 }
 
@@ -104,6 +111,19 @@ describe('a release', () => {
   it('builds every target of package.json', () => {
     const targets = jobs['binding']?.strategy?.matrix.include?.map(({ target }) => target);
     expect([...(targets ?? [])].sort()).toEqual([...PACKAGE.napi.targets].sort());
+  });
+
+  it('tries the packages with the oldest glibc, a newer one and musl, on both CPUs', () => {
+    const { image = [], platform = [] } = jobs['try-linux']?.strategy?.matrix ?? {};
+    // AlmaLinux 8 has glibc 2.28 for good.
+    expect(GLIBC_FLOOR).toBe('2.28');
+    expect(image).toEqual(
+      expect.arrayContaining(['almalinux:8', 'node:24-bookworm', 'node:24-alpine']),
+    );
+    expect(platform).toEqual(['linux/amd64', 'linux/arm64']);
+    expect(runs('try-linux')).toMatch(
+      /\{\{ matrix\.image \}\} sh \/pgtls\/scripts\/try-packages\.sh$/,
+    );
   });
 
   it('publishes what was tried, by the script that can be run again, and makes the GitHub release last', () => {
