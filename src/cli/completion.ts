@@ -41,7 +41,8 @@ function optionsOf(name: CommandName): OptionName[] {
 function bash(): string {
   const complete = (words: readonly string[]) =>
     `COMPREPLY=($(compgen -W "${words.join(' ')}" -- "$word"))`;
-  const files = 'COMPREPLY=($(compgen -f -- "$word"))';
+  // A line each: names may have spaces.
+  const files = `local IFS=$'\\n'; COMPREPLY=($(compgen -f -- "$word"))`;
   const values = OPTION_NAMES.filter((name) => OPTION_HELP[name].value !== null).map((name) => {
     const { words } = OPTION_HELP[name];
     return `    ${spellings(name).join('|')}) ${words.length === 0 ? files : complete(words)}; return ;;`;
@@ -56,6 +57,12 @@ function bash(): string {
   const all = complete([...COMMAND_NAMES, ...OPTION_NAMES.flatMap(spellings)]);
   return `_pgtls() {
   local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}"
+  # --config=FILE comes as three words.
+  if [ "$word" = "=" ]; then
+    word=
+  elif [ "$before" = "=" ]; then
+    before="\${COMP_WORDS[COMP_CWORD-2]}"
+  fi
   case "$before" in
 ${values.join('\n')}
   esac

@@ -217,7 +217,19 @@ function isProgram(script: string | undefined): boolean {
   return script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url);
 }
 
+/** Writes to standard output; what that failed with, null = it is written, or nobody reads it any more. */
+function writeOut(text: string): Promise<NodeJS.ErrnoException | null> {
+  return new Promise((resolve) => {
+    // Told by the callback, too; without a listener it would end the process in between.
+    process.stdout.once('error', () => {});
+    process.stdout.write(text, (error: NodeJS.ErrnoException | null | undefined) => {
+      resolve(error == null || error.code === 'EPIPE' ? null : error);
+    });
+  });
+}
+
 if (isProgram(process.argv[1])) {
+  const outcomes: Promise<NodeJS.ErrnoException | null>[] = [];
   const code = await main(process.argv.slice(2), {
     // biome-ignore lint/style/noProcessEnv: the one place where the environment comes in
     environment: process.env,
@@ -231,7 +243,7 @@ if (isProgram(process.argv[1])) {
     pid: process.pid,
     // Not by process.stdout, which makes a pipe non-blocking for all who share it as soon as it is looked at.
     isTerminal: (stream) => isatty(stream === 'stdout' ? 1 : 2),
-    write: (text) => process.stdout.write(text),
+    write: (text) => void outcomes.push(writeOut(text)),
     writeError: (text) => process.stderr.write(text),
     onSignal: (signal, handler) => process.on(signal, handler),
     exit: (exitCode) => process.exit(exitCode),
@@ -247,5 +259,9 @@ if (isProgram(process.argv[1])) {
       return launchSuccessor({ ...start, environment: process.env }, sockets);
     },
   });
-  process.exit(code);
+  const lost = (await Promise.all(outcomes)).find((error) => error !== null);
+  if (lost !== undefined) {
+    process.stderr.write(`pgtls: standard output cannot be written: ${lost?.message}\n`);
+  }
+  process.exit(lost === undefined ? code : code || 1);
 }

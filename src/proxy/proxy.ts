@@ -114,6 +114,8 @@ export interface ProxyDependencies {
 export interface ProxyObserver extends ReloadObserver {
   /** Stands before `next`, which is to be told, too; `routeName` is of the routes by id. */
   before(next: ListenerObserver, routeName: (routeId: number) => string): ListenerObserver;
+  /** No session lives any more, and the proxy is about to be gone. */
+  closing(): void;
   /** What the data plane tells. */
   dataPlaneEvent(event: ToldEvent, routeName: (routeId: number) => string): void;
 }
@@ -227,7 +229,9 @@ async function startRoutes(
     );
     await reload.start();
     listeners.claim(inherited);
-    return new RunningProxy({ ...ground, listeners, dataPlane, reload, reports, log, logger });
+    const closing = () => dependencies.observer?.closing();
+    const kept = { listeners, dataPlane, reload, reports, log, logger };
+    return new RunningProxy({ ...ground, ...kept, closing });
   } catch (error) {
     dataPlane.close();
     throw error;

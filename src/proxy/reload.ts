@@ -158,19 +158,27 @@ export class ConfigReload {
   /** Puts `config`, or what the source says now, in force; rejects with what kept it from being, which the log says, too. */
   reload(config: Config | null): Promise<void> {
     if (config !== null) {
+      this.#next = null;
       return this.#queue(() => this.#try('request', async () => ({ config, warnings: [] })));
     }
-    this.#next ??= this.#queue(() => {
-      this.#next = null;
+    this.#next ??= this.#readAgain();
+    return this.#next;
+  }
+
+  #readAgain(): Promise<void> {
+    const reading = this.#queue(() => {
+      this.#next = this.#next === reading ? null : this.#next;
       const { source, config: running } = this;
       const load = async () => ({ config: running, warnings: [] });
       return this.#try('request', source === null ? load : () => this.#load(source), source);
     });
-    return this.#next;
+    return reading;
   }
 
   /** Puts what `source` says in force; it is the one to read again from then on, unless this rejects. */
   reloadFrom(source: ConfigSource): Promise<void> {
+    // Who asks from now on wants it read after this.
+    this.#next = null;
     return this.#queue(() => this.#try('request', () => this.#load(source), source));
   }
 
@@ -209,7 +217,10 @@ export class ConfigReload {
       told.reloaded('config', null);
       told.reloaded('certificates', null);
     } catch (error) {
-      if (!this.#isStopped) {
+      if (this.#isStopped) {
+        throw new PgtlsError('PGTLS_CLOSED', 'the proxy is ending', { cause: error });
+      }
+      if (this.#isNews(trigger, error)) {
         told.reloaded('config', error);
         this.#tellFailure(trigger, error);
       }
@@ -336,13 +347,13 @@ export class ConfigReload {
     logger.info({ event: 'cert.reload', result: 'success', trigger }, 'certificates reloaded');
   }
 
-  /** The watch tries an unusable file again and again; the same failure is one line. */
+  /** The watch tries an unusable file again and again; the same failure is told once. */
+  #isNews(trigger: Trigger, error: unknown): boolean {
+    return trigger === 'request' || String(error) !== this.#toldFailure;
+  }
+
   #tellFailure(trigger: Trigger, error: unknown): void {
-    const text = String(error);
-    if (trigger === 'change' && text === this.#toldFailure) {
-      return;
-    }
-    this.#toldFailure = text;
+    this.#toldFailure = String(error);
     const fields = { event: 'config.reload', result: 'failure', trigger, err: error };
     this.#options.logger.error(fields, 'the configuration was not reloaded; the one in use stays');
   }

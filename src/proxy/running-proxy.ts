@@ -43,6 +43,8 @@ export interface RunningParts {
   readonly reports: ReportCount;
   readonly log: ConnectionLog;
   readonly logger: Logger;
+  /** Called when no session lives any more, for a last look. */
+  readonly closing: () => void;
 }
 
 /** How long the end of the program waits for reports that are under way. */
@@ -65,6 +67,7 @@ export class RunningProxy {
       stopAccepting: () => this.#stopAccepting(),
       dataPlane,
       reportsSettled: () => reports.settled(REPORTS_MILLIS),
+      closing: parts.closing,
       ended: () => log.flush(),
       get delayMillis() {
         return isRetiring() ? 0 : config().shutdownDelayMillis;

@@ -12,6 +12,8 @@ export interface ShutdownOptions {
   readonly dataPlane: Pick<DataPlane, 'drain' | 'close' | 'snapshot'>;
   /** Resolves when the reports of all connections have come, or it is no use to wait longer. */
   readonly reportsSettled: () => Promise<void>;
+  /** Called when no session lives, and the data plane may still be looked at. */
+  readonly closing: () => void;
   /** Called when nothing lives any more. */
   readonly ended: () => void;
   /** shutdown_delay: still accepting, so that load balancers take notice. */
@@ -27,7 +29,8 @@ export class Shutdown {
   readonly #hurry = new AbortController();
   #draining: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
-  #isFinishingSessions = false;
+  /** Of the data plane's drain; at most one is waited for. */
+  #sessions: 'untold' | 'told' | 'over' = 'untold';
   /** In place of shutdown_timeout; null = that. */
   #graceMillis: number | null = null;
   /** Sessions that lived when somebody got into a hurry. */
@@ -69,13 +72,17 @@ export class Shutdown {
   }
 
   async #close(): Promise<void> {
-    const { stopAccepting, dataPlane, reportsSettled, ended, logger } = this.#options;
+    const { stopAccepting, dataPlane, reportsSettled, closing, ended, logger } = this.#options;
     this.#cut = this.#liveSessions();
     this.#hurry.abort();
     await stopAccepting();
-    if (!this.#isFinishingSessions) {
+    if (this.#sessions === 'untold') {
       await this.#finishSessions(0);
+    } else if (this.#sessions === 'told') {
+      // Closing waits for the sessions that are left, and nothing else runs meanwhile. Rejects where there are none any more.
+      await dataPlane.drain(0).catch(() => {});
     }
+    closing();
     dataPlane.close();
     await reportsSettled();
     ended();
@@ -84,11 +91,12 @@ export class Shutdown {
 
   async #finishSessions(graceMillis: number): Promise<void> {
     const { dataPlane, logger } = this.#options;
-    this.#isFinishingSessions = true;
+    this.#sessions = 'told';
     const live = this.#liveSessions();
     try {
       const draining = dataPlane.drain(graceMillis);
       const report = await (graceMillis === 0 ? draining : this.#unhurried(draining));
+      this.#sessions = report === null ? 'told' : 'over';
       this.#report = report ?? { drained: Math.max(0, live - this.#cut), cut: this.#cut };
       if (report !== null) {
         logger.info({ event: 'shutdown', ...drainFields(report) }, 'drained');

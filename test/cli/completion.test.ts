@@ -33,8 +33,19 @@ describe.runIf(isInstalled('bash'))('in bash', () => {
     [['init', '--fo'], ['--force']],
     [['help', 'val'], ['validate']],
     [['-c', 'a.toml', '--log-f'], ['--log-format']],
+    [['--log-level', '=', 'd'], ['debug']],
+    [
+      ['--log-format', '='],
+      ['json', 'pretty'],
+    ],
   ])('behind %j stands %j', (words, expected) => {
     expect(offered(...words)).toEqual(expected);
+  });
+
+  it('a file may have spaces in its name', () => {
+    const directory = makeDirectory();
+    writeFileSync(join(directory, 'my file.toml'), '');
+    expect(offered('validate', `${directory}/m`)).toEqual([`${directory}/my file.toml`]);
   });
 
   it('the first word is any command or option', () => {

@@ -1,6 +1,7 @@
 /** The command line as a user meets it: validate, errors of the configuration, exit codes. */
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -8,7 +9,7 @@ import { tryPort } from '../../src/cli/demo/free-port.ts';
 import { EXPIRED, LOCAL_NAMES } from '../support/certificates.ts';
 import { ListenerTls, type RouteText } from '../support/config.ts';
 import { quietPort } from '../support/quiet-port.ts';
-import { runProgram } from '../support/running-proxy.ts';
+import { PROGRAM, runProgram } from '../support/running-proxy.ts';
 
 const BACKEND = { address: '127.0.0.1:5432' };
 
@@ -29,6 +30,18 @@ async function run(
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return runProgram(args);
 }
+
+test('what cannot be written to standard output is a failure', () => {
+  const full = openSync('/dev/full', 'w');
+  onTestFinished(() => closeSync(full));
+  const args = [PROGRAM, 'completion', 'bash'];
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    stdio: ['ignore', full, 'pipe'],
+    encoding: 'utf8',
+  });
+  expect(stderr).toMatch(/^pgtls: standard output cannot be written: ENOSPC/);
+  expect(status).toBe(1);
+});
 
 describe('pgtls validate', () => {
   test('prints names, chain, expiry and the channel-binding verdict of each route', async () => {

@@ -1,5 +1,7 @@
 /** createProxy with real PostgreSQL: sessions are told and counted, reloads leave them alone, drains report, two proxies share a process. */
-import { readFileSync } from 'node:fs';
+import { createPrivateKey } from 'node:crypto';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../src/cli/demo/free-port.ts';
 import {
@@ -182,6 +184,17 @@ test('a drain reports who finished and who was cut', async () => {
   expect(await drained).toEqual({ drained: 1, cut: 1 });
   expect(sessions.map(({ reason }) => reason).sort()).toEqual(['client_closed', 'drained']);
   expect(sessions.find(({ sqlstate }) => sqlstate !== null)?.sqlstate).toBe('57P01');
+  expect(proxy.stats()).toMatchObject({
+    phase: 'closed',
+    workers: { running: 0 },
+    sessions: { live: 0, negotiating: 0 },
+    routes: [
+      {
+        connections: { negotiating: 0, login: 0, session: 0 },
+        closed: { client_closed: 1, drained: 1 },
+      },
+    ],
+  });
 });
 
 test('close in the middle of a drain ends it, and its report says whom that cut', async () => {
@@ -202,6 +215,40 @@ test('close in the middle of a drain ends it, and its report says whom that cut'
   await proxy.close();
   expect(await drained).toEqual({ drained: 0, cut: 1 });
   expect(events).toEqual([{ drained: 0, cut: 1 }]);
+});
+
+test('close does not wait for a passphrase command of the start, which is refused afterwards', async () => {
+  const passphrase = 'open sesame';
+  const locked = createPrivateKey(readFileSync(tls.server.keyFile)).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase,
+  });
+  const listener = {
+    bind_address: '127.0.0.1:0',
+    ssl_cert_file: tls.server.certFile,
+    ssl_key_file: tls.write('locked.key', String(locked), 0o600),
+  };
+  const begun = join(tls.directory, 'begun');
+  const command = `touch ${begun}; while [ -e ${begun} ]; do sleep 0.05; done; echo ${passphrase}`;
+  const proxy = createProxy({
+    proxy: [
+      {
+        listener: { ...listener, ssl_passphrase_command: command },
+        backend: { address: '127.0.0.1:1', sslmode: 'disable' },
+      },
+    ],
+  });
+  onTestFinished(() => proxy.close());
+  const listening = proxy.listen();
+  const refused = expect(listening).rejects.toMatchObject({ code: 'PGTLS_CLOSED' });
+  await until('the command runs', () => existsSync(begun));
+  await proxy.close();
+  expect(existsSync(begun)).toBe(true);
+  expect(proxy.stats().phase).toBe('closed');
+  rmSync(begun);
+  await refused;
 });
 
 test('two proxies in one process serve, reload and end apart from each other', async () => {

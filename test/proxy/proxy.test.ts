@@ -44,9 +44,9 @@ describe('the start of a proxy', () => {
     const fake = await start(config([a, proxyConfig('b')]));
     expect(fake.proxy.addresses.map(({ route }) => route)).toEqual(['a', 'a', 'b']);
     const bound = fake.log.filter(({ event }) => event === 'listener.bind');
-    expect(
-      bound.map(({ route, listener_addr }) => ({ proxy: route, address: listener_addr })),
-    ).toEqual(fake.proxy.addresses);
+    expect(bound.map(({ route, listener_addr }) => ({ route, address: listener_addr }))).toEqual(
+      fake.proxy.addresses,
+    );
     expect(fake.proxy.addresses[0]?.address).toMatch(/^127\.0\.0\.1:[1-9]\d*$/);
   });
 

@@ -8,7 +8,7 @@ import { inspectConfig } from '../../data-plane/data-plane.ts';
 import { PgtlsError } from '../../errors.ts';
 import type { ProxyHooks } from '../hooks.ts';
 import { type ProxyObserver, type Proxy as Running, startProxy, type ToldEvent } from '../proxy.ts';
-import type { ConfigSource } from '../reload.ts';
+import type { ConfigSource, SourceConfig } from '../reload.ts';
 import type { BoundAddress } from '../running-proxy.ts';
 import { ProxyState } from '../state.ts';
 import { ProxyStatus } from '../status.ts';
@@ -87,6 +87,8 @@ class LibraryProxy implements PgtlsProxy {
   /** From `listen` on; rejects as that does. */
   #starting: Promise<Running> | null = null;
   #running: Running | null = null;
+  /** Nothing is bound, and nothing is to be ended: the configuration is being read. */
+  #isReading = false;
   #draining: Promise<DrainReport> | null = null;
   #closing: Promise<void> | null = null;
 
@@ -173,7 +175,7 @@ class LibraryProxy implements PgtlsProxy {
 
   async #start(): Promise<Running> {
     const source = noted(this.#source);
-    const { config, warnings } = await source.load(inspectConfig);
+    const { config, warnings } = await this.#read(source);
     this.#logger.level = config.logLevel;
     for (const { keyPath: key, line, column, message } of warnings) {
       const place = source.file === null ? {} : { file: source.file, line, column };
@@ -189,12 +191,22 @@ class LibraryProxy implements PgtlsProxy {
     });
   }
 
+  async #read(source: ConfigSource): Promise<SourceConfig> {
+    this.#isReading = true;
+    try {
+      return await source.load(inspectConfig);
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
   #observer(): ProxyObserver {
     return {
       before: (next, routeName) => {
         this.#stats.routeName = routeName;
         return this.#stats.counts.before(next);
       },
+      closing: () => void this.stats(),
       dataPlaneEvent: (event, routeName) => this.#tell(event, routeName),
       reloaded: (kind, error) => {
         this.#status.reloaded(kind, error);
@@ -241,15 +253,16 @@ class LibraryProxy implements PgtlsProxy {
     await this.#draining;
   }
 
-  /** Ends what has been started, or is about to be; a start that fails has ended by itself. */
+  /** Ends what has been started, or is about to be; a start that fails, or reads yet, ends by itself. */
   async #end(end: (running: Running) => Promise<void>): Promise<DrainReport> {
-    this.stats();
     const hasBegun = this.#phase === 'draining';
     this.#enter('draining');
+    // Who listens may ask for the same end again, which has to be known by then.
+    await null;
     if (!hasBegun) {
       this.#events.emit('drain');
     }
-    const running = await this.#starting?.catch(() => null);
+    const running = this.#isReading ? null : await this.#starting?.catch(() => null);
     if (running !== undefined && running !== null) {
       await end(running);
     }

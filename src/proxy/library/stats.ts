@@ -74,7 +74,7 @@ export interface ReloadStats {
   readonly last: { readonly at: Date; readonly error: string | null } | null;
 }
 
-/** The proxy at one moment. After the end the numbers are those of the last look. */
+/** The proxy at one moment. After the end the counters are those of its last moment, and what it had then is gone. */
 export interface ProxyStats {
   readonly phase: PgtlsProxyPhase;
   readonly workers: { readonly running: number; readonly restarts: number };
@@ -103,7 +103,8 @@ export class StatsSource {
 
   /** `view` null = the proxy is not there. */
   stats(phase: PgtlsProxyPhase, view: RunningView | null): ProxyStats {
-    const reading = this.#look(view);
+    const seen = this.#look(view);
+    const reading = seen !== null && phase === 'closed' ? afterTheEnd(seen) : seen;
     const routes = reading?.routes ?? [];
     return {
       phase,
@@ -163,6 +164,18 @@ export class StatsSource {
       last: last === null ? null : { at: new Date(last.atMillis), error: last.error },
     };
   }
+}
+
+/** The counters of the last look; what is counted while it lasts is nothing now. */
+function afterTheEnd(reading: Reading): Reading {
+  const routes = reading.routes.map((route) => ({
+    ...route,
+    negotiating: 0,
+    liveSessions: 0,
+    warmConnections: 0,
+    metrics: { ...route.metrics, sessions: 0 },
+  }));
+  return { ...reading, workers: 0, liveSessions: 0, routes };
 }
 
 type TlsMetrics = DataPlaneSnapshot['routes'][number]['metrics']['clientTls'];

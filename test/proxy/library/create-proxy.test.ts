@@ -169,6 +169,15 @@ describe('misuse', () => {
     await proxy.close();
   });
 
+  it('of drain is none in a listener that hears of it, either', async () => {
+    const proxy = proxyFor();
+    await proxy.listen();
+    const again: Promise<unknown>[] = [];
+    proxy.on('drain', () => void again.push(proxy.drain()));
+    const report = await proxy.drain();
+    expect(await Promise.all(again)).toEqual([report]);
+  });
+
   it('by an event that there is not is refused at once', () => {
     const proxy = proxyFor();
     const neverCalled = vi.fn() as never;
