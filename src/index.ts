@@ -20,12 +20,7 @@ export {
   refuse,
   type SessionStart,
 } from './proxy/hooks.ts';
-export {
-  type CreateProxyOptions,
-  createProxy,
-  type DrainOptions,
-  type PgtlsProxy,
-} from './proxy/library/create-proxy.ts';
+export { createProxy, type PgtlsProxy } from './proxy/library/create-proxy.ts';
 export type {
   DrainReport,
   PgtlsProxyEvent,
@@ -33,6 +28,7 @@ export type {
   ReloadReport,
 } from './proxy/library/events.ts';
 export type { PgtlsLogger } from './proxy/library/logger.ts';
+export type { CreateProxyOptions, DrainOptions } from './proxy/library/options.ts';
 export type { SessionReport, SessionTls } from './proxy/library/session-report.ts';
 export type { PgtlsConfig, PgtlsConfigFile } from './proxy/library/source.ts';
 export type {

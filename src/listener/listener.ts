@@ -243,7 +243,8 @@ class BoundListener implements Listener {
       this.#leave(socket, ids, addresses);
       return;
     }
-    const denial = socketDenial(this.#options, { isUnix, host: addresses.peerHost });
+    const host = addresses.peerHost;
+    const denial = socketDenial(this.#options, { ...ids, isUnix, host });
     if (denial !== null) {
       this.#deny(socket, ids, addresses, denial);
       return;
@@ -264,8 +265,9 @@ class BoundListener implements Listener {
 
   /** One that ended while its PROXY header was awaited was accepted all the same; denials tell that themselves. */
   #finished(info: ConnectionInfo, end: ConnectionEnd): void {
-    const { observer } = this.#options;
+    const { observer, negotiating } = this.#options;
     const { type } = end.outcome;
+    negotiating?.leave(info.connectionId);
     if (this.#unidentified.delete(info.connectionId) && type !== 'header-refused') {
       observer.accepted(info);
     }
@@ -274,9 +276,10 @@ class BoundListener implements Listener {
 
   /** A PROXY header told who the client is. */
   #identified(info: ConnectionInfo, host: string | undefined): DenialReason | null {
+    const { connectionId } = info;
     const isUnix = host === undefined && this.#options.address.kind === 'unix';
-    const denial = isUnix ? null : clientDenial(this.#options, host);
-    this.#unidentified.delete(info.connectionId);
+    const denial = isUnix ? null : clientDenial(this.#options, { connectionId, host });
+    this.#unidentified.delete(connectionId);
     if (denial === null) {
       this.#options.observer.accepted(info);
     }

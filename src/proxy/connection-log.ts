@@ -11,6 +11,7 @@ import {
   tlsEstablishedFields,
 } from '../data-plane/report.ts';
 import type { ConnectionEnd, ConnectionInfo, ConnectionOutcome } from '../listener/connection.ts';
+import type { DenialReason } from '../listener/gate.ts';
 import type { ListenerObserver } from '../listener/listener.ts';
 import { FailureFolder } from '../observability/failure-folder.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -208,6 +209,12 @@ export class ConnectionLog implements ListenerObserver {
   }
 }
 
+/** What the reason alone does not say. */
+const DENIALS: Partial<Record<DenialReason, LogFields>> = {
+  untrusted_proxy: { error: 'its address is not in trusted_proxies' },
+  too_many_connections: { error: 'its address has max_client_conn_per_ip that still negotiate' },
+};
+
 function outcomeFields(outcome: ConnectionOutcome): LogFields {
   switch (outcome.type) {
     case 'refused':
@@ -225,9 +232,7 @@ function outcomeFields(outcome: ConnectionOutcome): LogFields {
     case 'header-refused':
       return { reason: outcome.reason, error: outcome.problem };
     case 'denied':
-      return outcome.reason === 'untrusted_proxy'
-        ? { reason: outcome.reason, error: 'its address is not in trusted_proxies' }
-        : { reason: outcome.reason };
+      return { reason: outcome.reason, ...DENIALS[outcome.reason] };
     case 'closed':
       return { reason: outcome.reason };
     case 'handed-off':

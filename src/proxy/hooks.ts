@@ -4,13 +4,13 @@
  * A question waits within client_login_timeout. A hook that throws or rejects refuses; what it threw goes to the log. Without
  * a hook its question is never asked.
  */
+import { isTable } from '../config/table-reader.ts';
 import type {
   Answer,
   DataPlaneEvent,
   HookSet,
   NativePeerCertificate,
 } from '../data-plane/data-plane.ts';
-import { PgtlsError } from '../errors.ts';
 
 /** What every hook is told. */
 interface Asked {
@@ -110,27 +110,6 @@ export interface ProxyHooks {
     | undefined;
   /** The name of one of `[proxy.backends]`, or nothing. */
   readonly route?: ((session: SessionStart) => Awaitable<string | Refusal | Nothing>) | undefined;
-}
-
-const HOOKS: readonly (keyof ProxyHooks)[] = [
-  'onClientHello',
-  'onClientCertificate',
-  'onBackendCertificate',
-  'route',
-];
-
-/** The hooks as they are now. Throws PGTLS_ARGUMENTS_INVALID for one that would never be asked: misspelt, or no function. */
-export function checkHooks(hooks: ProxyHooks): ProxyHooks {
-  for (const [name, hook] of Object.entries(hooks)) {
-    if (!HOOKS.some((known) => known === name)) {
-      const message = `there is no hook "${name}"; expected ${HOOKS.join(', ')}`;
-      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
-    }
-    if (hook !== undefined && typeof hook !== 'function') {
-      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', `the hook "${name}" is no function`);
-    }
-  }
-  return { ...hooks };
 }
 
 /** An event of the data plane that waits for an answer. */
@@ -236,14 +215,26 @@ function toAnswer(question: QuestionEvent['type'], returned: unknown): Answer {
   return choice ?? { type: 'refuse', reason: 'it returned what has no meaning here' };
 }
 
+const CHOICE_NAMES: readonly PropertyKey[] = [
+  'serverName',
+  'alpn',
+] satisfies (keyof ClientHelloChoice)[];
+
+/** null = it is none: a name that is no choice, or an object made for something else, may have been meant to refuse. */
 function toChoice(returned: unknown): Answer | null {
-  if (typeof returned !== 'object' || returned === null) {
+  if (!isTable(returned) || !Reflect.ownKeys(returned).every((key) => CHOICE_NAMES.includes(key))) {
     return null;
   }
   const { serverName = null, alpn = null } = returned as Record<string, unknown>;
   const isName = serverName === null || typeof serverName === 'string';
-  const isList = alpn === null || (Array.isArray(alpn) && alpn.every(isProtocol));
-  return isName && isList ? { type: 'identity', serverName, alpn } : null;
+  return isName && (alpn === null || isProtocols(alpn))
+    ? { type: 'identity', serverName, alpn }
+    : null;
+}
+
+/** A gap in the list is none. */
+function isProtocols(alpn: unknown): alpn is string[] {
+  return Array.isArray(alpn) && [...alpn].every(isProtocol);
 }
 
 /** RFC 7301 section 3.1: 1 to 255 bytes. */

@@ -9,6 +9,7 @@ import { createAccessList } from '../listener/access.ts';
 import { ConnectionRate } from '../listener/connection-rate.ts';
 import { createTrustedProxies, type GateOptions } from '../listener/gate.ts';
 import type { ListenerSettings } from '../listener/listener.ts';
+import { NegotiatingClients } from '../listener/negotiating-clients.ts';
 
 /** One listener, not bound yet. */
 export interface ListenerPlan extends ListenerSettings {
@@ -46,12 +47,14 @@ function keyOf(address: BindAddress, routeName: string, index: number): string {
   return address.kind === 'tcp' && address.port === 0 ? `${text}#${index} of ${routeName}` : text;
 }
 
-/** One for all listeners of a route, so that an address has one rate. */
+/** One for all listeners of a route, so that an address has one rate and one count. */
 function gateOf({ name, listener }: ProxyConfig): GateOptions {
+  const { connRatePerIp, maxClientConnPerIp } = listener;
   try {
     return {
       access: createAccessList(listener.allow, listener.deny),
-      rate: listener.connRatePerIp === 0 ? null : new ConnectionRate(listener.connRatePerIp),
+      rate: connRatePerIp === 0 ? null : new ConnectionRate(connRatePerIp),
+      negotiating: maxClientConnPerIp === 0 ? null : new NegotiatingClients(maxClientConnPerIp),
       proxies:
         listener.proxyProtocol === 'require' ? createTrustedProxies(listener.trustedProxies) : null,
     };

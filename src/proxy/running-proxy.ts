@@ -19,7 +19,7 @@ import type { ProxyState } from './state.ts';
 /** An address a proxy listens on. */
 export interface BoundAddress {
   /** Name of the `[[proxy]]`. */
-  readonly proxy: string;
+  readonly route: string;
   /** As bound, with the real port. */
   readonly address: string;
 }
@@ -94,7 +94,7 @@ export class RunningProxy {
 
   get addresses(): readonly BoundAddress[] {
     return this.#parts.listeners.active.map(({ plan, listener: { address } }) => ({
-      proxy: plan.routeName,
+      route: plan.routeName,
       address,
     }));
   }

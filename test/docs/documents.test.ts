@@ -101,9 +101,9 @@ describe('docs/troubleshooting.md', () => {
     const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts') && !name.includes('demo'))
       .map((name) => textOf(join('src', name)));
-    // Also those that stand alone, as in a table: words with a dot, but for 'pgtls.toml' and the like.
+    // Also those that stand alone, as in a table: words with a dot, but for file names and options of the library.
     const events = sources.flatMap((source) =>
-      [...source.matchAll(/event: '([a-z._]+)'|'((?!pgtls\.)[a-z]+\.[a-z_]+)'/g)].map(
+      [...source.matchAll(/event: '([a-z._]+)'|'((?!(?:pgtls|options)\.)[a-z]+\.[a-z_]+)'/g)].map(
         ([, named, alone = '']) => named ?? alone,
       ),
     );

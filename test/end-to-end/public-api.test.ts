@@ -78,7 +78,7 @@ describe('docs/api.md', () => {
       membersOf('proxy/library/create-proxy.ts', 'PgtlsProxy').sort(inOrderOf(headings(proxy))),
     );
     expect(rows(section('Functions and classes')).map(([name]) => name)).toEqual(
-      membersOf('proxy/library/create-proxy.ts', 'CreateProxyOptions'),
+      membersOf('proxy/library/options.ts', 'CreateProxyOptions'),
     );
     expect(rows(proxy).map(([name]) => name)).toEqual(
       membersOf('proxy/library/events.ts', 'PgtlsProxyEvents'),

@@ -56,6 +56,7 @@ export async function startListener(
     policy: { sslmode: 'prefer', sslnegotiation: 'any' },
     access: createAccessList([], []),
     rate: null,
+    negotiating: null,
     proxies: null,
     loginTimeoutMillis: 10_000,
     receive: () => 0,

@@ -8,6 +8,7 @@ import { createAccessList } from '../../src/listener/access.ts';
 import { ConnectionRate } from '../../src/listener/connection-rate.ts';
 import { createTrustedProxies } from '../../src/listener/gate.ts';
 import type { ListenerOptions } from '../../src/listener/listener.ts';
+import { NegotiatingClients } from '../../src/listener/negotiating-clients.ts';
 import { CLIENT_HELLO, SSL_REQUEST, STARTUP } from '../negotiation/packets.ts';
 import { headerV1Of, headerV2, headerV2Of } from '../support/proxy-header.ts';
 import { RawClient, startListener } from './fixture.ts';
@@ -192,5 +193,37 @@ describe('an address that comes too fast', () => {
       },
       { timeout: 30_000 },
     );
+  });
+});
+
+describe('an address whose connections say nothing', () => {
+  it('is closed once it holds its places, and served again when one of them is free', async () => {
+    const { recorder, open } = await start({
+      proxies: null,
+      negotiating: new NegotiatingClients(2),
+    });
+    const silent = [open(), open()];
+    await vi.waitFor(() => expect(recorder.accepted).toHaveLength(2), { timeout: 30_000 });
+    const third = open();
+    await third.closed;
+    expect(third.received).toHaveLength(0);
+    const reason = 'too_many_connections';
+    expect((await recorder.end(0)).outcome).toEqual({ type: 'denied', reason });
+    await silent[0]?.send(STARTUP);
+    expect((await recorder.end(1)).outcome.type).toBe('handed-off');
+    await open().send(STARTUP);
+    expect((await recorder.end(2)).outcome.type).toBe('handed-off');
+  });
+
+  it('is the one that the PROXY header names', async () => {
+    const { recorder, open } = await start({ negotiating: new NegotiatingClients(1) });
+    await open().send(headerV2Of('192.0.2.7', 1));
+    await vi.waitFor(() => expect(recorder.accepted).toHaveLength(1), { timeout: 30_000 });
+    await open().send(Buffer.concat([headerV2Of('192.0.2.7', 2), STARTUP]));
+    const { outcome, info } = await recorder.end(0);
+    expect(outcome).toEqual({ type: 'denied', reason: 'too_many_connections' });
+    expect(info.peer).toBe('192.0.2.7:2');
+    await open().send(Buffer.concat([headerV2Of('192.0.2.8', 1), STARTUP]));
+    expect((await recorder.end(1)).outcome.type).toBe('handed-off');
   });
 });

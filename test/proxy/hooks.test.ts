@@ -139,6 +139,13 @@ describe('what a hook returns becomes the answer', () => {
     expect(await answer(hooks, HELLO)).toEqual(chosen);
   });
 
+  test('a choice that leaves all out goes on as configured', async () => {
+    const asConfigured = { type: 'identity', serverName: null, alpn: null };
+    expect(await answer({ onClientHello: () => ({}) }, HELLO)).toEqual(asConfigured);
+    const hooks = { onClientHello: () => Object.create(null) };
+    expect(await answer(hooks, HELLO)).toEqual(asConfigured);
+  });
+
   test('a name is that of a backend', async () => {
     const hooks = { route: () => Promise.resolve('b') };
     expect(await answer(hooks, ROUTE)).toEqual({ type: 'backend', name: 'b' });
@@ -167,6 +174,24 @@ describe('what a hook returns becomes the answer', () => {
     ['a text of a certificate hook', { onClientCertificate: () => 'denied' as never }, CLIENT],
     ['a list of numbers as protocols', { onClientHello: () => ({ alpn: [1] as never }) }, HELLO],
     ['no protocol name at all', { onClientHello: () => ({ alpn: [''] }) }, HELLO],
+    ['an error', { onClientHello: () => new Error('denied') as never }, HELLO],
+    ['a refusal of its own', { onClientHello: () => ({ refuse: 'x' }) as never }, HELLO],
+    ['a list', { onClientHello: () => [] as never }, HELLO],
+    ['a misspelt name', { onClientHello: () => ({ servername: 'other' }) as never }, HELLO],
+    [
+      'a misspelt name beside a right one',
+      { onClientHello: () => ({ alpn: ['postgresql'], servername: 'other' }) as never },
+      HELLO,
+    ],
+    ['an object of a class', { onClientHello: () => new (class Choice {})() }, HELLO],
+    [
+      'a symbol beside a name',
+      { onClientHello: () => ({ [Symbol('refuse')]: 1 }) as never },
+      HELLO,
+    ],
+    ['a list of protocols with gaps', { onClientHello: () => ({ alpn: new Array(2) }) }, HELLO],
+    ['a number as name', { onClientHello: () => ({ serverName: 7 as never }) }, HELLO],
+    ['true', { onClientHello: () => true as never }, HELLO],
     ['a number', { route: () => 7 as never }, ROUTE],
     ['a choice of an identity for a route', { route: () => ({ serverName: 'b' }) as never }, ROUTE],
   ])('%s refuses', async (_what, hooks, event) => {

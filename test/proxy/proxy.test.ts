@@ -42,11 +42,11 @@ describe('the start of a proxy', () => {
     const loopback = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const;
     const a = proxyConfig('a', { bindAddresses: [loopback, loopback] });
     const fake = await start(config([a, proxyConfig('b')]));
-    expect(fake.proxy.addresses.map(({ proxy }) => proxy)).toEqual(['a', 'a', 'b']);
+    expect(fake.proxy.addresses.map(({ route }) => route)).toEqual(['a', 'a', 'b']);
     const bound = fake.log.filter(({ event }) => event === 'listener.bind');
-    expect(
-      bound.map(({ route, listener_addr }) => ({ proxy: route, address: listener_addr })),
-    ).toEqual(fake.proxy.addresses);
+    expect(bound.map(({ route, listener_addr }) => ({ route, address: listener_addr }))).toEqual(
+      fake.proxy.addresses,
+    );
     expect(fake.proxy.addresses[0]?.address).toMatch(/^127\.0\.0\.1:[1-9]\d*$/);
   });
 
@@ -424,7 +424,7 @@ describe('a reload', () => {
   it('adds and removes listeners, and gives routes the ids of their names', async () => {
     const fake = await start(config([proxyConfig('a'), proxyConfig('b')]));
     await fake.proxy.reload(config([proxyConfig('c'), proxyConfig('b')]));
-    expect(fake.proxy.addresses.map(({ proxy }) => proxy)).toEqual(['c', 'b']);
+    expect(fake.proxy.addresses.map(({ route }) => route)).toEqual(['c', 'b']);
     const [routes = []] = fake.dataPlane.reloads;
     expect(routes.map(({ name, routeId }) => [name, routeId])).toEqual([
       ['c', 2],

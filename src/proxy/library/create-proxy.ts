@@ -4,11 +4,9 @@
  * Touches no signal, ends no process and writes to no stream; several of them live side by side. The phases only go forward, but for
  * a `listen()` that failed: idle → starting → ready → draining → closed.
  */
-import { parseDuration } from '../../config/duration.ts';
-import type { Environment } from '../../config/environment.ts';
 import { inspectConfig } from '../../data-plane/data-plane.ts';
 import { PgtlsError } from '../../errors.ts';
-import { checkHooks, type ProxyHooks } from '../hooks.ts';
+import type { ProxyHooks } from '../hooks.ts';
 import { type ProxyObserver, type Proxy as Running, startProxy, type ToldEvent } from '../proxy.ts';
 import type { ConfigSource, SourceConfig } from '../reload.ts';
 import type { BoundAddress } from '../running-proxy.ts';
@@ -20,7 +18,13 @@ import {
   type PgtlsProxyEvent,
   type PgtlsProxyEvents,
 } from './events.ts';
-import { LibraryLogger, type PgtlsLogger } from './logger.ts';
+import type { LibraryLogger } from './logger.ts';
+import {
+  type CreateProxyOptions,
+  checkedOptions,
+  type DrainOptions,
+  drainGraceMillis,
+} from './options.ts';
 import { sessionReport } from './session-report.ts';
 import { noted, type PgtlsConfig, sourceOf } from './source.ts';
 import {
@@ -29,24 +33,6 @@ import {
   type ProxyStats,
   StatsSource,
 } from './stats.ts';
-
-/** What a proxy gets beside its configuration. */
-export interface CreateProxyOptions {
-  /** Asked about connections; docs/hooks.md. */
-  readonly hooks?: ProxyHooks | undefined;
-  /** Gets the log; false or nothing = there is none. */
-  readonly logger?: PgtlsLogger | false | undefined;
-  /** What `${NAME}` in strings of the configuration stands for; default: the process's variables. */
-  readonly environment?: Environment | undefined;
-  /** Where relative paths of an object start; default: the working directory. Those of a file start beside it. */
-  readonly directory?: string | undefined;
-}
-
-/** How patient a drain is. */
-export interface DrainOptions {
-  /** How long sessions may go on, as durations are written in the configuration; default: `shutdown_timeout`. */
-  readonly timeout?: string | number | undefined;
-}
 
 /** A proxy of an embedding program. */
 export interface PgtlsProxy {
@@ -85,7 +71,7 @@ export interface PgtlsProxy {
  * PGTLS_ARGUMENTS_INVALID for options that cannot be used, and PGTLS_CONFIG_INVALID for `file` beside other keys or an object that refers to
  * itself; everything else about the configuration is told by `listen()`.
  */
-export function createProxy(config: PgtlsConfig, options: CreateProxyOptions = {}): PgtlsProxy {
+export function createProxy(config: PgtlsConfig, options?: CreateProxyOptions): PgtlsProxy {
   return new LibraryProxy(config, options);
 }
 
@@ -106,11 +92,11 @@ class LibraryProxy implements PgtlsProxy {
   #draining: Promise<DrainReport> | null = null;
   #closing: Promise<void> | null = null;
 
-  constructor(config: PgtlsConfig, { hooks, logger, environment, directory }: CreateProxyOptions) {
-    this.#hooks = checkHooks(hooks ?? {});
-    this.#logger = new LibraryLogger(logger || null);
-    const sourceOptions = { environment: environment ?? null, directory: directory ?? '' };
-    this.#sourceOf = (wanted) => sourceOf(wanted, sourceOptions);
+  constructor(config: PgtlsConfig, options: CreateProxyOptions | undefined) {
+    const { hooks, logger, source } = checkedOptions(options);
+    this.#hooks = hooks;
+    this.#logger = logger;
+    this.#sourceOf = (wanted) => sourceOf(wanted, source);
     this.#source = this.#sourceOf(config);
     this.#status = new ProxyStatus(new ProxyState());
     this.#stats = new StatsSource(this.#status);
@@ -150,8 +136,8 @@ class LibraryProxy implements PgtlsProxy {
       : this.#running.reloadFrom(this.#sourceOf(config)));
   }
 
-  async drain({ timeout }: DrainOptions = {}): Promise<DrainReport> {
-    const graceMillis = timeout === undefined ? undefined : millisOf(timeout);
+  async drain(options?: DrainOptions): Promise<DrainReport> {
+    const graceMillis = drainGraceMillis(options);
     if (this.#draining === null) {
       this.#checkOpen();
       this.#draining = this.#end((running) => running.drain(graceMillis));
@@ -299,15 +285,6 @@ class LibraryProxy implements PgtlsProxy {
       throw new PgtlsError('PGTLS_CLOSED', 'the proxy has been ended; make a new one');
     }
   }
-}
-
-function millisOf(timeout: string | number): number {
-  const millis = parseDuration(timeout);
-  if (millis === null) {
-    const message = `options.timeout: expected such as "45s", or whole seconds, got ${String(timeout)}`;
-    throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
-  }
-  return millis;
 }
 
 function asError(error: unknown): Error {

@@ -4,6 +4,7 @@
  * A listener never harms the proxy: what it throws is thrown again from an empty stack, where `uncaughtException` finds it, and
  * the listeners after it are called nonetheless.
  */
+import { describe } from '../../config/table-reader.ts';
 import { PgtlsError } from '../../errors.ts';
 import type { BoundAddress } from '../running-proxy.ts';
 import type { SessionReport } from './session-report.ts';
@@ -121,9 +122,9 @@ export function callOutside(call: () => unknown): void {
   }
 }
 
-function checkEvent(event: string): void {
-  if (!Object.hasOwn(EVENTS, event)) {
-    const message = `there is no event "${event}"; expected ${Object.keys(EVENTS).join(', ')}`;
+function checkEvent(event: unknown): void {
+  if (typeof event !== 'string' || !Object.hasOwn(EVENTS, event)) {
+    const message = `there is no event ${describe(event)}; expected ${Object.keys(EVENTS).join(', ')}`;
     throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
   }
 }

@@ -2,11 +2,12 @@
  * The log of an embedded proxy: the program's logger, or nothing. A library writes nowhere by itself.
  */
 import type { LogLevel } from '../../config/schema.ts';
+import { describe } from '../../config/table-reader.ts';
 import { PgtlsError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { callOutside } from './events.ts';
 
-/** What lines go to, such as pino, winston or `console`; `fields` always have `event`. */
+/** What lines go to, such as pino or `console`; `fields` always have `event`. */
 export interface PgtlsLogger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
@@ -27,13 +28,18 @@ export class LibraryLogger implements Logger {
   /** log_level of the configuration. */
   level: LogLevel = 'info';
 
-  /** Throws PGTLS_ARGUMENTS_INVALID when `target` lacks a method. */
+  /** Throws PGTLS_ARGUMENTS_INVALID when `target` lacks a method, or `isLevelEnabled` is none. */
   constructor(target: PgtlsLogger | null) {
     const missing = METHODS.find(
       (method) => target !== null && typeof target[method] !== 'function',
     );
     if (missing !== undefined) {
-      const message = `options.logger has no method ${missing}(fields, message)`;
+      const message = `options.logger: has no method ${missing}(fields, message)`;
+      throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
+    }
+    const isLevelEnabled: unknown = target?.isLevelEnabled;
+    if (isLevelEnabled !== undefined && typeof isLevelEnabled !== 'function') {
+      const message = `options.logger.isLevelEnabled: expected a function, got ${describe(isLevelEnabled)}`;
       throw new PgtlsError('PGTLS_ARGUMENTS_INVALID', message);
     }
     this.#target = target;
