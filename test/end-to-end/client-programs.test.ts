@@ -29,6 +29,7 @@ beforeAll(async () => {
       { name: 'tls', backend: verified },
       { name: 'same-leaf', backend: verified, listener: sameLeaf(serverCertFile) },
       { name: 'without-tls', backend: verified, listener: { sslmode: 'prefer' } },
+      { name: 'unix', backend: { address: `unix:${plain.socketPath}`, sslmode: 'disable' } },
     ]),
   );
 });
@@ -140,6 +141,27 @@ describe.skipIf(!isInstalled('psql'))('psql', () => {
       /requires TLS[\s\S]*sslmode=require/,
     );
   });
+
+  test.each(['plain', 'unix', 'tls', 'without-tls'])(
+    'that has no password leaves by itself, and the log blames nobody (route %s)',
+    async (route) => {
+      const user = `nobody-${route}`;
+      const environment = libpq(route, {
+        PGUSER: user,
+        PGPASSWORD: '',
+        PGPASSFILE: '/dev/null',
+        ...(route === 'without-tls' && { PGSSLMODE: 'disable' }),
+      });
+      await expect(runClient('psql', ['-XAtw', '-c', 'select 1'], environment)).rejects.toThrow(
+        /no password supplied/,
+      );
+      const line = await proxy.logged({ event: 'conn.close', route, user });
+      expect(line).toMatchObject({ level: 'info', phase: 'authenticate', reason: 'client_closed' });
+      for (const field of ['fault_side', 'sqlstate', 'error']) {
+        expect(line).not.toHaveProperty(field);
+      }
+    },
+  );
 
   test('is told of the channel-binding conflict when the certificates differ', async () => {
     await expect(runClient('psql', ['-XAt', '-c', 'select 1'], libpq('tls'))).rejects.toThrow(

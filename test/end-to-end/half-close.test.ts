@@ -5,11 +5,17 @@ import type { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend } from '../support/config.ts';
 import { FakeBackend, readStartup, welcome } from '../support/fake-backend.ts';
 import { material } from '../support/material.ts';
-import { openNegotiatedTls, openTcp, startSession, startTls } from '../support/raw-client.ts';
+import {
+  openNegotiatedTls,
+  openTcp,
+  sessionStarted,
+  startSession,
+  startTls,
+} from '../support/raw-client.ts';
 import { proxyForTest, RunningProxy } from '../support/running-proxy.ts';
 import { segmented } from '../support/segments.ts';
 import { until } from '../support/until.ts';
-import { dataRow, message, query, SSL_REQUEST } from '../support/wire.ts';
+import { dataRow, message, query, SSL_REQUEST, startupMessage } from '../support/wire.ts';
 
 let tls: ListenerTls;
 let proxy: RunningProxy;
@@ -78,6 +84,19 @@ describe.each(LEGS)('%s: a client that ends its sending direction', (_name, open
 
     const messages = await channel.messagesUntil('C');
     expect(messages.at(-1)?.body.toString()).toBe('COPY 5000\0');
+  });
+
+  test('right behind its StartupMessage is logged in, and the log says that it left', async () => {
+    const channel = await open();
+    onTestFinished(() => channel.destroy());
+    const { localPort } = channel.stream as unknown as { localPort: number };
+    await channel.write(startupMessage({ user: 'trusted', database: 'postgres' }));
+    await channel.finishWriting();
+
+    await sessionStarted(channel);
+    const line = await proxy.logged({ event: 'conn.close', client_addr: `127.0.0.1:${localPort}` });
+    expect(line).toMatchObject({ level: 'info', phase: 'relay', reason: 'client_closed' });
+    expect(line).not.toHaveProperty('fault_side');
   });
 });
 

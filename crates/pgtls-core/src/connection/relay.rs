@@ -284,7 +284,10 @@ impl<'s> Relay<'s> {
         match received {
             Ok(Received::Data) => self.send_outward(watch),
             Ok(Received::End(_)) => {
-                if let Some(ending) = watch.backend_ended() {
+                // Once the client has left, the backend does no more than follow it.
+                if !self.state.has_client_left()
+                    && let Some(ending) = watch.backend_ended()
+                {
                     let notice = ending.notice.filter(|_| watch.is_at_boundary());
                     return Err(Ending { notice, ..ending });
                 }

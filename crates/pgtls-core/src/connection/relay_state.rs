@@ -138,6 +138,15 @@ impl RelayState {
         }
     }
 
+    /// Whether the client has taken its leave, by its end or by `Terminate`, of a backend that had not left it.
+    pub(crate) fn has_client_left(self) -> bool {
+        match self.first_end {
+            Some(FirstEnd::Client) => true,
+            Some(FirstEnd::Backend) => false,
+            None => self.asked == Asked::Terminate,
+        }
+    }
+
     /// Both directions are done with.
     pub(crate) fn is_over(self) -> bool {
         self.inward == Flow::Over && self.outward == Flow::Over
@@ -207,6 +216,19 @@ mod tests {
         state.client_sent(b"Q\0\0\0\x05\0");
         state.backend_ended();
         assert_eq!(state.who_left(), FirstEnd::Backend);
+    }
+
+    #[test]
+    fn a_client_has_left_with_its_end_or_terminate_unless_the_backend_was_first() {
+        let new = RelayState::new;
+        let (mut ended, mut terminated, mut late) = (new(), new(), new());
+        ended.client_ended();
+        terminated.client_sent(b"X\0\0\0\x04");
+        late.backend_broken();
+        late.client_sent(b"X\0\0\0\x04");
+        late.client_ended();
+        assert!(ended.has_client_left() && terminated.has_client_left());
+        assert!(!late.has_client_left() && !new().has_client_left());
     }
 
     #[test]

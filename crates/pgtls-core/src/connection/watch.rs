@@ -14,7 +14,7 @@ pub(crate) trait Watch {
     fn for_client<'b>(&'b self, chunk: &'b [u8]) -> &'b [u8] {
         chunk
     }
-    /// The backend has ended its direction: an ending if that must not be passed on as it is.
+    /// The backend has ended its direction, and the client had not left: an ending if that must not be passed on as it is.
     fn backend_ended(&self) -> Option<Ending>;
     /// Whether a message of our own may follow what the client was sent.
     fn is_at_boundary(&self) -> bool;

@@ -280,6 +280,81 @@ async fn a_client_that_leaves_during_the_login_ends_the_backend_too() {
     assert_eq!(record.ending, Some(Ending::CloseNotify));
     let id = client.id;
     drop(client);
-    stage.report(id).await;
+    stage
+        .ended(id, CloseReason::ClientClosed, Phase::Authenticate)
+        .await;
+    stage.finish().await;
+}
+
+/// How a client leaves.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    Fin,
+    CloseNotify,
+    FinWithoutCloseNotify,
+}
+
+/// libpq leaves when it is asked for a password that it has not got, and PostgreSQL then closes the connection without a word.
+#[tokio::test]
+async fn a_client_that_leaves_before_ready_for_query_is_not_the_backends_fault() {
+    let pki = Pki::new();
+    let password = [
+        messages::authentication_ok(),
+        messages::parameter_status("server_version", "18.0"),
+    ];
+    for said in [
+        messages::authentication_sasl(&[WITHOUT]),
+        messages::message(b'R', b"\0\0\0\x05salt"),
+        password.concat(),
+    ] {
+        for leave in [Leave::Fin, Leave::CloseNotify, Leave::FinWithoutCloseNotify] {
+            for in_tls in [false, true] {
+                leaves_in_the_login(&pki, &said, leave, in_tls).await;
+            }
+        }
+    }
+}
+
+/// A client reads what the backend has `said` in the login and leaves, of a backend that closes only then.
+async fn leaves_in_the_login(pki: &Pki, said: &[u8], leave: Leave, in_tls: bool) {
+    let builder = if in_tls {
+        pki.tls_backend()
+    } else {
+        FakeBackend::builder()
+    };
+    let behaviour = BackendBehaviour::StallLogin(said.to_vec());
+    let backend = builder.behaviour(behaviour).listen().await;
+    let stage = Stage::start(&if in_tls {
+        pki.tls_options(&[&backend])
+    } else {
+        pki.options(&[&backend])
+    })
+    .await;
+    let mut client = if let Leave::Fin = leave {
+        let mut client = stage.arrive(Arrival::plain()).await;
+        client.frontend.startup(&STARTUP).await.unwrap();
+        client
+    } else {
+        stage.knock(Arrival::default(), &pki.client()).await
+    };
+    let received = client.frontend.read_exact(said.len()).await.unwrap();
+    assert_eq!(received, said);
+    if let Leave::FinWithoutCloseNotify = leave {
+        let connection = client.frontend.connection_mut();
+        connection.fin_without_close_notify().await.unwrap();
+    } else {
+        client.frontend.half_close().await.unwrap();
+    }
+    let (rest, _) = client.frontend.read_to_end().await;
+    assert_eq!(rest, b"", "it has left: {leave:?}");
+    let id = client.id;
+    drop(client);
+    let report = stage
+        .ended(id, CloseReason::ClientClosed, Phase::Authenticate)
+        .await;
+    assert_eq!(
+        (report.fault_side, report.sqlstate, report.message),
+        (None, None, None)
+    );
     stage.finish().await;
 }
