@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -153,6 +154,22 @@ test('a configuration that cannot be used shows for as long as it is there, and 
   await lastReloads(port, 0, 1);
   await proxy.logged({ event: 'config.reload', result: 'failure' });
   proxy.rewrite(good);
+  const scrape = await lastReloads(port, 1, 1);
+  expect(scrape.sum('pgtls_config_reloads_total', { result: 'failure' })).toBe(1);
+});
+
+test('a SIGHUP that fails for a certificate is made good once the certificate is', async () => {
+  const name = { commonName: 'localhost', names: ['localhost'] };
+  const { certFile, keyFile } = await tls.issue('repaired', name);
+  const listener = { ssl_cert_file: certFile, ssl_key_file: keyFile };
+  const routes = [{ name: 'one', listener, backend: plainBackend(1) }];
+  const proxy = await proxyForTest(tls.config(routes) + admin());
+  const port = await adminPort(proxy);
+  renameSync(certFile, `${certFile}.good`);
+  writeFileSync(certFile, 'nothing');
+  proxy.signal('SIGHUP');
+  await lastReloads(port, 0, 0);
+  renameSync(`${certFile}.good`, certFile);
   const scrape = await lastReloads(port, 1, 1);
   expect(scrape.sum('pgtls_config_reloads_total', { result: 'failure' })).toBe(1);
 });
