@@ -24,6 +24,7 @@ export type HistogramName =
 export type NumberName =
   | 'pgtls_build_info'
   | 'pgtls_config_reloads_total'
+  | 'pgtls_config_last_reload_successful'
   | 'pgtls_config_last_reload_success_timestamp_seconds'
   | 'pgtls_client_connections'
   | 'pgtls_client_connections_limit'
@@ -35,8 +36,10 @@ export type NumberName =
   | 'pgtls_tls_handshakes_total'
   | 'pgtls_tls_handshake_failures_total'
   | 'pgtls_tls_connections'
+  | 'pgtls_certificate_not_before_timestamp_seconds'
   | 'pgtls_certificate_not_after_timestamp_seconds'
   | 'pgtls_certificate_reloads_total'
+  | 'pgtls_certificate_last_reload_successful'
   | 'pgtls_backend_connect_failures_total'
   | 'pgtls_bytes_total'
   | 'pgtls_cancel_requests_total'
@@ -61,6 +64,11 @@ export const METRICS: Readonly<Record<MetricName, MetricDescription>> = {
     'Always 1; its labels are the versions that run.',
   ),
   pgtls_config_reloads_total: describe('counter', 'result', 'Readings of the configuration file.'),
+  pgtls_config_last_reload_successful: describe(
+    'gauge',
+    '',
+    'Whether the configuration file could be used when it was last read: 1 or 0.',
+  ),
   pgtls_config_last_reload_success_timestamp_seconds: describe(
     'gauge',
     '',
@@ -121,6 +129,11 @@ export const METRICS: Readonly<Record<MetricName, MetricDescription>> = {
     'side cipher group',
     'TLS legs of client connections that are open.',
   ),
+  pgtls_certificate_not_before_timestamp_seconds: describe(
+    'gauge',
+    'route role name',
+    'When certificates in use that pgtls shows began.',
+  ),
   pgtls_certificate_not_after_timestamp_seconds: describe(
     'gauge',
     'route role name',
@@ -130,6 +143,11 @@ export const METRICS: Readonly<Record<MetricName, MetricDescription>> = {
     'counter',
     'route result',
     'Readings of the files that routes name.',
+  ),
+  pgtls_certificate_last_reload_successful: describe(
+    'gauge',
+    'route',
+    'Whether those files could be used when they were last read: 1 or 0.',
   ),
   pgtls_backend_connect_duration_seconds: describe(
     'histogram',

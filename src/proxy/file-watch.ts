@@ -73,6 +73,12 @@ export class FileWatch {
     }
   }
 
+  /** The files could not be used by somebody else who read them: they are told again now and then, as if it had been by a change. */
+  tryAgain(): void {
+    this.#retry ??= nextRetry(null);
+    this.#hear();
+  }
+
   /** Ends it; idempotent. */
   stop(): void {
     this.#isStopped = true;

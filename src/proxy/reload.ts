@@ -224,6 +224,10 @@ export class ConfigReload {
         told.reloaded('config', error);
         this.#tellFailure(trigger, error);
       }
+      if (source !== null && source === this.#source) {
+        // What failed may lie in another file than the one that is watched, and be put right there.
+        this.#watch?.tryAgain();
+      }
       throw error;
     } finally {
       onReload('ends');

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -15,7 +16,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { adminPort, askAdmin } from '../support/admin-client.ts';
+import { adminPort, askAdmin, Scrape } from '../support/admin-client.ts';
 import { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend } from '../support/config.ts';
 import { acceptAndIdle } from '../support/fake-backend.ts';
@@ -126,9 +127,51 @@ test('/status shows routes, certificates and the error of a reload that failed',
     const { last_reload: last } = await status();
     return last.certificates?.result === 'failure' && last.certificates.error.includes('one');
   });
-  expect((await askAdmin(port, '/metrics')).body).toMatch(
-    /pgtls_certificate_reloads_total\{route="one",result="failure"\} [1-9]/,
-  );
+  const scrape = await Scrape.of(port);
+  const failures = { route: 'one', result: 'failure' };
+  expect(scrape.sum('pgtls_certificate_reloads_total', failures)).toBeGreaterThan(0);
+  expect(scrape.sum('pgtls_certificate_last_reload_successful', { route: 'one' })).toBe(0);
+  expect(scrape.sum('pgtls_config_last_reload_successful')).toBe(1);
+});
+
+/** Waits until the last reload of both kinds was successful, or was not. */
+function lastReloads(port: number, config: 0 | 1, certificates: 0 | 1): Promise<Scrape> {
+  return until(`the last reloads are ${config} and ${certificates}`, async () => {
+    const scrape = await Scrape.of(port);
+    const isSo =
+      scrape.sum('pgtls_config_last_reload_successful') === config &&
+      scrape.sum('pgtls_certificate_last_reload_successful') === certificates;
+    return isSo ? scrape : null;
+  });
+}
+
+test('a configuration that cannot be used shows for as long as it is there, and counts once', async () => {
+  const good = tls.config([{ name: 'one', backend: plainBackend(1) }]) + admin();
+  const proxy = await proxyForTest(good);
+  const port = await adminPort(proxy);
+  await lastReloads(port, 1, 1);
+  proxy.rewrite('nonsense');
+  await lastReloads(port, 0, 1);
+  await proxy.logged({ event: 'config.reload', result: 'failure' });
+  proxy.rewrite(good);
+  const scrape = await lastReloads(port, 1, 1);
+  expect(scrape.sum('pgtls_config_reloads_total', { result: 'failure' })).toBe(1);
+});
+
+test('a SIGHUP that fails for a certificate is made good once the certificate is', async () => {
+  const name = { commonName: 'localhost', names: ['localhost'] };
+  const { certFile, keyFile } = await tls.issue('repaired', name);
+  const listener = { ssl_cert_file: certFile, ssl_key_file: keyFile };
+  const routes = [{ name: 'one', listener, backend: plainBackend(1) }];
+  const proxy = await proxyForTest(tls.config(routes) + admin());
+  const port = await adminPort(proxy);
+  renameSync(certFile, `${certFile}.good`);
+  writeFileSync(certFile, 'nothing');
+  proxy.signal('SIGHUP');
+  await lastReloads(port, 0, 0);
+  renameSync(`${certFile}.good`, certFile);
+  const scrape = await lastReloads(port, 1, 1);
+  expect(scrape.sum('pgtls_config_reloads_total', { result: 'failure' })).toBe(1);
 });
 
 test('beyond loopback, over TLS, numbers are for those with the token, which can be changed', async () => {

@@ -270,6 +270,13 @@ test('certificates tell when they end, and their reloads are counted on each rou
   );
   expect(end?.labels['name']).toBe(tls.server.certFile);
   expect(end?.value).toBeGreaterThan(Date.now() / 1_000);
+  const began = before.sum('pgtls_certificate_not_before_timestamp_seconds', {
+    route: 'plain',
+    role: 'listener',
+    name: tls.server.certFile,
+  });
+  expect(began).toBeGreaterThan(0);
+  expect(began).toBeLessThan(Date.now() / 1_000);
   proxy.signal('SIGHUP');
   const after = await scraped(
     'the reload is counted',

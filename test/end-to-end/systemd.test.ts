@@ -1,5 +1,5 @@
 /** What a service manager is told, and the sockets it passes: the protocols of systemd, without systemd. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -146,12 +146,43 @@ describe('socket activation', () => {
   });
 });
 
-describe.skipIf(!isInstalled('systemd-analyze'))('the unit in examples', () => {
-  const unit = fileURLToPath(new URL('../../examples/systemd/pgtls.service', import.meta.url));
+const UNITS = fileURLToPath(new URL('../../examples/systemd', import.meta.url));
 
-  test('exposes what the documentation says, and no more', async () => {
-    const { stdout } = await runClient('systemd-analyze', ['security', '--offline=yes', unit]);
-    const [, exposure] = /exposure level for pgtls.service: ([\d.]+)/.exec(stdout) ?? [];
-    expect(Number(exposure)).toBeLessThanOrEqual(1.5);
+describe('the unit in examples', () => {
+  test('is started again for as long as it takes, and not without a pause', () => {
+    const unit = readFileSync(join(UNITS, 'pgtls.service'), 'utf8');
+    const [, head = '', service = ''] = unit.split(/^\[(?:Unit|Service)\]$/m);
+    expect(head).toMatch(/^StartLimitIntervalSec=0$/m);
+    expect(service).toMatch(/^Restart=on-failure$/m);
+    expect(service).toMatch(/^RestartSec=[1-9]\d*s$/m);
   });
 });
+
+describe.skipIf(!isInstalled('systemd-analyze'))(
+  'the units in examples, by systemd-analyze,',
+  () => {
+    test('expose what the documentation says, and no more', async () => {
+      const unit = join(UNITS, 'pgtls.service');
+      const { stdout } = await runClient('systemd-analyze', ['security', '--offline=yes', unit]);
+      const [, exposure] = /exposure level for pgtls.service: ([\d.]+)/.exec(stdout) ?? [];
+      expect(Number(exposure)).toBeLessThanOrEqual(1.5);
+    });
+
+    test('are right, and so they are with a second socket', async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'pgtls-e2e-units-'));
+      onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+      const files = ['pgtls.service', 'pgtls.socket', 'pgtls-billing.socket'];
+      const paths = files.map((name) => join(directory, name));
+      const [service = '', socket = '', billing = ''] = paths;
+      const unit = readFileSync(join(UNITS, 'pgtls.service'), 'utf8');
+      const withSockets = unit.replace(/^# (?=Sockets=)/m, '');
+      expect(withSockets).toMatch(/^Sockets=pgtls.socket pgtls-billing.socket$/m);
+      writeFileSync(service, withSockets);
+      const orders = readFileSync(join(UNITS, 'pgtls.socket'), 'utf8');
+      writeFileSync(socket, orders);
+      writeFileSync(billing, orders.replace('=orders', '=billing').replace(':6432', ':6433'));
+      const { stdout, stderr } = await runClient('systemd-analyze', ['verify', ...paths]);
+      expect(stdout + stderr).toBe('');
+    });
+  },
+);

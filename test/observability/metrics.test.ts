@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,6 +93,22 @@ describe('examples/monitoring', () => {
       expect(String(checked)).toContain(`SUCCESS: ${EXPRESSIONS.length} rules`);
     },
   );
+
+  it.skipIf(!isInstalled('promtool'))(
+    `has alerts that fire when they should, and only then${isInstalled('promtool') ? '' : ' (skipped: promtool is not installed)'}`,
+    () => {
+      const file = fileURLToPath(new URL('alerts.yml', import.meta.url));
+      const { stdout, stderr, status } = spawnSync('promtool', ['test', 'rules', file]);
+      expect(`${stdout}${stderr}`).toContain('SUCCESS');
+      expect(status).toBe(0);
+    },
+  );
+
+  it('has a test of every alert', () => {
+    const tests = text('test/observability/alerts.yml');
+    const names = [...text(ALERTS).matchAll(/- alert: (\w+)/g)].map(([, name = '']) => name);
+    expect(names.filter((name) => !tests.includes(name))).toEqual([]);
+  });
 });
 
 describe('the exposition', () => {

@@ -219,6 +219,17 @@ describe('files that cannot be used', () => {
     writeFileSync(file, 'text');
     await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(4), WAIT);
   });
+
+  it('by another reader are tried again, though they have not changed and it rests', async () => {
+    const file = join(directory(), 'tls.crt');
+    writeFileSync(file, 'text');
+    const { onChange, watch } = watching([file], () => onChange.mock.calls.length >= 3);
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+    watch.tryAgain();
+    await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(3), WAIT);
+    await vi.waitFor(() => expect(watch.isResting).toBe(true), WAIT);
+    expect(onChange).toHaveBeenCalledTimes(3);
+  });
 });
 
 describe('a watch that was stopped', () => {

@@ -41,18 +41,24 @@ export function samplesOf(sources: SampleSources): Samples {
     routes.flatMap(of);
   const counted = (route: RouteReading) => counts.of(route.name);
   const config = status.reloads('config');
+  const certificates = status.reloads('certificates');
   return {
     ...connectionSamples(each, counted),
     ...tlsSamples(each, reading),
     ...backendSamples(each),
     pgtls_build_info: [one(1, buildInfo)],
     pgtls_config_reloads_total: reloadSamples(config, {}),
+    pgtls_config_last_reload_successful: [one(lastSuccessful(config))],
     pgtls_config_last_reload_success_timestamp_seconds: [one(config.lastSuccessAtMillis / 1_000)],
     pgtls_client_connections_limit: reading === null ? [] : [one(reading.maxClientConn)],
-    pgtls_certificate_not_after_timestamp_seconds: certificateSamples(status.inspection, routes),
+    pgtls_certificate_not_before_timestamp_seconds: beginningSamples(status.inspection, routes),
+    pgtls_certificate_not_after_timestamp_seconds: endSamples(status.inspection, routes),
     pgtls_certificate_reloads_total: each(({ name }) =>
-      reloadSamples(status.reloads('certificates'), { route: name }),
+      reloadSamples(certificates, { route: name }),
     ),
+    pgtls_certificate_last_reload_successful: each(({ name }) => [
+      one(lastSuccessful(certificates), { route: name }),
+    ]),
     pgtls_worker_restarts_total: reading === null ? [] : [one(reading.workerRestarts)],
     pgtls_log_lines_dropped_total: [one(droppedLogLines)],
   };
@@ -162,6 +168,11 @@ function reloadSamples({ successes, failures }: Reloads, labels: Labels): Number
   ];
 }
 
+/** What is in use since the start counts as a success, too: the start read it. */
+function lastSuccessful({ last }: Reloads): number {
+  return last === null || last.error === null ? 1 : 0;
+}
+
 /** Connections that were refused by a rule, by reason; each has at least one. */
 export function rejectedOf(route: RouteReading, counts: RouteCounts): Map<string, number> {
   const inRust = closedInRust(route).filter(([reason]) => REJECTIONS.has(reason));
@@ -191,26 +202,60 @@ function reasonSamples(route: string, counts: ReadonlyMap<string, number>): Numb
 }
 
 /** One sample a file. Of several CAs in a file the last to end counts, of CRLs the first: one that has ended refuses everybody. */
-function certificateSamples(
+function endSamples(
   inspection: Inspection | null,
   routes: readonly RouteReading[],
 ): NumberSample[] {
-  const ends = new Map<string, NumberSample>();
-  const add = (routeId: number, role: string, file: string, value: number) => {
-    const route = routes.find((candidate) => candidate.routeId === routeId)?.name;
-    if (route === undefined) {
-      return;
+  const identities = (inspection?.identities ?? []).map(({ routeId, role, file, ...dates }) => ({
+    labels: fileLabels(routes, routeId, role, file),
+    value: dates.notAfterSeconds,
+  }));
+  const dated = (inspection?.dated ?? []).map(({ routeId, kind, file, untilSeconds }) => ({
+    labels: fileLabels(routes, routeId, kind, file),
+    value: untilSeconds,
+  }));
+  return onePerFile([...identities, ...dated], ({ role }) =>
+    role === 'authority' ? Math.max : Math.min,
+  );
+}
+
+/** Of certificates that pgtls shows: nothing is known of the beginning of CAs and CRLs. */
+function beginningSamples(
+  inspection: Inspection | null,
+  routes: readonly RouteReading[],
+): NumberSample[] {
+  const identities = (inspection?.identities ?? []).map(({ routeId, role, file, ...dates }) => ({
+    labels: fileLabels(routes, routeId, role, file),
+    value: dates.notBeforeSeconds,
+  }));
+  return onePerFile(identities, () => Math.min);
+}
+
+type FileLabels = Readonly<Record<'route' | 'role' | 'name', string>>;
+
+/** null = the route is gone. */
+function fileLabels(
+  routes: readonly RouteReading[],
+  id: number,
+  role: string,
+  file: string,
+): FileLabels | null {
+  const route = routes.find(({ routeId }) => routeId === id)?.name;
+  return route === undefined ? null : { route, role, name: file };
+}
+
+/** A file may be used, and hold something dated, several times: `choice` says which date is the file's. */
+function onePerFile(
+  dates: readonly { readonly labels: FileLabels | null; readonly value: number }[],
+  choice: (labels: FileLabels) => (...values: number[]) => number,
+): NumberSample[] {
+  const samples = new Map<string, NumberSample>();
+  for (const { labels, value } of dates) {
+    if (labels !== null) {
+      const key = JSON.stringify(labels);
+      const known = samples.get(key)?.value ?? value;
+      samples.set(key, one(choice(labels)(known, value), labels));
     }
-    const key = JSON.stringify([route, role, file]);
-    const known = ends.get(key)?.value ?? value;
-    const end = role === 'authority' ? Math.max(known, value) : Math.min(known, value);
-    ends.set(key, one(end, { route, role, name: file }));
-  };
-  for (const { routeId, role, file, notAfterSeconds } of inspection?.identities ?? []) {
-    add(routeId, role, file, notAfterSeconds);
   }
-  for (const { routeId, kind, file, untilSeconds } of inspection?.dated ?? []) {
-    add(routeId, kind, file, untilSeconds);
-  }
-  return [...ends.values()];
+  return [...samples.values()];
 }
