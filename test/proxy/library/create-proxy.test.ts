@@ -12,6 +12,7 @@ import {
   type PgtlsConfigInput,
   PgtlsError,
   type PgtlsProxy,
+  type ProxyHooks,
 } from '../../../src/index.ts';
 import { ListenerTls } from '../../support/config.ts';
 import { openTcp } from '../../support/raw-client.ts';
@@ -319,6 +320,31 @@ describe('the log', () => {
       expect(Object.keys(warnings[0] ?? {})).toEqual(['event', 'key']);
     },
   );
+
+  it('has no doubts about a backend that the hook route may name', async () => {
+    const { logger, fields } = lines();
+    const backends = { replica: NOWHERE };
+    const file = join(directory(), 'pgtls.toml');
+    writeFileSync(
+      file,
+      `${toml('a')}backends = { replica = { address = "db:1", sslmode = "disable" } }`,
+    );
+    const options = { logger, environment: { BACKEND: '127.0.0.1:1' } };
+    const warned = async (hooks: ProxyHooks) => {
+      fields.length = 0;
+      for (const config of [
+        { proxy: [{ name: 'a', listener: PLAIN, backend: NOWHERE, backends }] },
+        { file },
+      ]) {
+        const proxy = proxyFor(config, { ...options, hooks });
+        await proxy.listen();
+        await proxy.reload();
+      }
+      return fields.filter(({ event }) => event === 'config.warning').map(({ key }) => key);
+    };
+    expect(await warned({ route: () => 'replica' })).toEqual([]);
+    expect(await warned({ route: undefined })).toEqual(Array(4).fill('proxy[0].backends.replica'));
+  });
 
   it('has what keeps certificates from being read, as an error', async () => {
     const { logger, fields } = lines();
