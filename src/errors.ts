@@ -26,7 +26,9 @@ export type PgtlsErrorCode =
 
 /** What a code means and what to do about it, one sentence each. */
 export interface ErrorCodeDescription {
+  /** What happened. */
   readonly meaning: string;
+  /** What helps. */
   readonly remedy: string;
 }
 

@@ -84,7 +84,7 @@ function checkNames(
   backends: readonly NamedBackendConfig[],
   named: readonly Located[],
 ): void {
-  const { problems } = proxy.context;
+  const { problems, hasRouteHook } = proxy.context;
   const names = backends.map(({ name }) => name);
   for (const { text, path } of named) {
     if (!names.includes(text)) {
@@ -96,7 +96,7 @@ function checkNames(
     }
   }
   for (const name of names) {
-    if (!named.some(({ text }) => text === name)) {
+    if (!hasRouteHook && !named.some(({ text }) => text === name)) {
       const message = 'is used by no [[proxy.listener.host]] and no [[proxy.route]]';
       problems.warn([...proxy.path, 'backends', name], message);
     }

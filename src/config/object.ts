@@ -12,19 +12,14 @@ import {
   type KeyPath,
   Problems,
 } from './diagnostics.ts';
-import type { Environment } from './environment.ts';
 import { type CertificateFindings, type InspectCertificates, inspectInto } from './inspection.ts';
 import type { LoadedConfig } from './parse.ts';
 import { writtenPath } from './positions.ts';
-import { describe, isTable, TableReader } from './table-reader.ts';
+import { describe, isTable, type ReadContext, TableReader } from './table-reader.ts';
 import { readTop } from './top.ts';
 
 /** What an object is read with. */
-export interface ObjectContext {
-  readonly environment: Environment;
-  /** Absolute; relative paths start here. */
-  readonly directory: string;
-}
+export type ObjectContext = Omit<ReadContext, 'problems'>;
 
 /** Deeper than any configuration; what refers to itself ends here. */
 const MAX_DEPTH = 16;
@@ -36,7 +31,7 @@ const MAX_DEPTH = 16;
  */
 export async function loadInspectedObject<Found extends CertificateFindings>(
   input: unknown,
-  { environment, directory }: ObjectContext,
+  context: ObjectContext,
   inspect: InspectCertificates<Found>,
 ): Promise<LoadedConfig<Found>> {
   const table = copied(input);
@@ -44,9 +39,7 @@ export async function loadInspectedObject<Found extends CertificateFindings>(
     throw invalid([{ path: [], message: `expected an object, got ${describe(input)}` }]);
   }
   const problems = new Problems();
-  const config = readTop(
-    new TableReader('top', table as TomlTable, [], { problems, environment, directory }),
-  );
+  const config = readTop(new TableReader('top', table as TomlTable, [], { problems, ...context }));
   const inspection = await inspectInto(problems, config, inspect);
   const asWritten = ({ path, ...finding }: Finding) => ({
     ...finding,

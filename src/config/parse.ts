@@ -15,7 +15,7 @@ import { type CertificateFindings, type InspectCertificates, inspectInto } from 
 import { placeFindings } from './positions.ts';
 import type { Config } from './schema.ts';
 import { syntaxProblem } from './syntax.ts';
-import { TableReader } from './table-reader.ts';
+import { type ReadContext, TableReader } from './table-reader.ts';
 import { readTop } from './top.ts';
 
 /** A valid configuration, what is doubtful about it, and what an inspection of its certificates found. */
@@ -33,7 +33,7 @@ export interface LoadedConfig<Found = null> {
  * @throws ConfigError (PGTLS_CONFIG_INVALID) with all errors; PgtlsError PGTLS_CONFIG_UNREADABLE.
  */
 export function loadConfig(path: string, environment: Environment): LoadedConfig {
-  const read = readConfig(path, environment);
+  const read = readConfig(path, environment, false);
   return { ...checked(path, read), inspection: null };
 }
 
@@ -46,8 +46,9 @@ export async function loadInspectedConfig<Found extends CertificateFindings>(
   path: string,
   environment: Environment,
   inspect: InspectCertificates<Found>,
+  { hasRouteHook = false }: Partial<Pick<ReadContext, 'hasRouteHook'>> = {},
 ): Promise<LoadedConfig<Found>> {
-  const read = readConfig(path, environment);
+  const read = readConfig(path, environment, hasRouteHook);
   const inspection = await inspectInto(read.problems, read.config, inspect);
   // It is null after errors in the file only, and then this throws.
   return { ...checked(path, read), inspection: inspection as Found };
@@ -60,12 +61,13 @@ interface ReadConfig {
   readonly problems: Problems;
 }
 
-function readConfig(path: string, environment: Environment): ReadConfig {
+function readConfig(path: string, environment: Environment, hasRouteHook: boolean): ReadConfig {
   const source = readSource(path);
   const table = parseToml(path, source);
   const problems = new Problems();
   const directory = dirname(resolve(path));
-  const config = readTop(new TableReader('top', table, [], { problems, environment, directory }));
+  const context = { problems, environment, directory, hasRouteHook };
+  const config = readTop(new TableReader('top', table, [], context));
   return { source, config, problems };
 }
 

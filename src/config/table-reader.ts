@@ -26,6 +26,8 @@ export interface ReadContext {
   readonly environment: Environment;
   /** Absolute; relative paths in the file start here. */
   readonly directory: string;
+  /** Whether a program may name backends that nothing in the configuration leads to. */
+  readonly hasRouteHook: boolean;
 }
 
 /** A value with the key it came from, for problems found later. */

@@ -261,9 +261,11 @@ export class Connection implements NegotiationPort {
     const error =
       cause instanceof PgtlsError
         ? cause
-        : new PgtlsError('PGTLS_ADOPT_FAILED', 'the connection could not be handed over', {
-            cause,
-          });
+        : new PgtlsError(
+            'PGTLS_ADOPT_FAILED',
+            `the connection could not be handed over: ${String(cause)}`,
+            { cause },
+          );
     if (error.code === 'PGTLS_TOO_MANY_CONNECTIONS' && encryption !== 'direct') {
       this.#socket.write(encodeErrorResponse(TOO_MANY_CONNECTIONS));
     }

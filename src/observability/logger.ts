@@ -4,8 +4,9 @@
  */
 import { createRequire } from 'node:module';
 import { Writable } from 'node:stream';
-import { type DestinationStream, pino, stdTimeFunctions } from 'pino';
+import { type DestinationStream, pino, stdSerializers, stdTimeFunctions } from 'pino';
 import type { LogFormat, LogLevel } from '../config/schema.ts';
+import { PgtlsError } from '../errors.ts';
 import { LogWriter } from './log-writer.ts';
 
 /** Every line goes through one of these, pino's or an embedding program's; its `event` field names what happened. */
@@ -42,6 +43,7 @@ export function createLogger({ level, format, destination }: DirectedOptions): L
       level,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
+      serializers: { err: loggable },
       formatters: { level: (label) => ({ level: label }) },
     },
     pretty === null ? destination : pretty({ destination: asStream(destination), sync: true }),
@@ -57,6 +59,15 @@ export function createLogger({ level, format, destination }: DirectedOptions): L
     );
   }
   return logger;
+}
+
+/** What pgtls says is said without the place in pgtls where it was found, and once: its causes say the same. */
+function loggable(error: Error): object {
+  if (!(error instanceof PgtlsError)) {
+    return stdSerializers.err(error);
+  }
+  const { name: type, message, ...fields } = { ...error, message: error.message };
+  return { type, message, ...fields };
 }
 
 function asStream(destination: Writable | LogWriter): Writable {

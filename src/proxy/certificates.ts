@@ -6,7 +6,6 @@
  * at a time; who asks meanwhile wants them as they are now, and gets another reading after that one.
  */
 import type { DataPlane, DataPlaneOptions, Inspection } from '../data-plane/data-plane.ts';
-import { PgtlsError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { FileWatch, WATCH_INTERVAL_MILLIS } from './file-watch.ts';
 
@@ -145,7 +144,7 @@ export class CertificateRefresh {
       return;
     }
     this.#toldFailure = text;
-    const fields = { event: 'cert.reload', result: 'failure', trigger, err: loggable(error) };
+    const fields = { event: 'cert.reload', result: 'failure', trigger, err: error };
     this.#options.logger.error(fields, 'certificates were not reloaded; those in use stay');
   }
 
@@ -160,7 +159,7 @@ export class CertificateRefresh {
       }
     } catch (error) {
       if (!this.#isStopped) {
-        const fields = { event: 'cert.inspect', err: loggable(error) };
+        const fields = { event: 'cert.inspect', err: error };
         logger.error(fields, 'certificates could not be inspected');
       }
     }
@@ -209,11 +208,6 @@ const EXPIRED: Readonly<
   authority: ['cert.expired', 'a trusted CA has expired: certificates below it are refused'],
   crl: ['crl.expired', 'a CRL has expired: every certificate of its issuer is refused'],
 };
-
-/** What pgtls says of a file is said without the place in pgtls where it was found, and once: its causes say the same. */
-function loggable(error: unknown): unknown {
-  return error instanceof PgtlsError ? { code: error.code, message: error.message } : error;
-}
 
 function isoTime(seconds: number): string {
   return new Date(seconds * 1_000).toISOString();

@@ -28,7 +28,9 @@ export interface PeerCertificate {
   readonly issuer: string;
   /** DNS names and IP addresses plain, others with their kind before (`email:`, `URI:`). */
   readonly sans: readonly string[];
+  /** When it begins. */
   readonly notBefore: Date;
+  /** When it ends. */
   readonly notAfter: Date;
   /** Of the DER, lower-case hexadecimal. */
   readonly sha256: string;
@@ -40,6 +42,7 @@ export interface PeerCertificate {
 export interface ClientHello extends Asked {
   /** `host:port` or `unix:…`. */
   readonly clientAddr: string;
+  /** Server name (SNI) that the client asked for. */
   readonly serverName: string | null;
   /** Offered, most preferred first. */
   readonly alpn: readonly string[];
@@ -57,6 +60,7 @@ export interface ClientHelloChoice {
 export interface HandshakenClient extends Asked {
   /** `host:port` or `unix:…`. */
   readonly clientAddr: string;
+  /** Server name (SNI) that the client asked for. */
   readonly serverName: string | null;
   /** null if it showed none. */
   readonly certificate: PeerCertificate | null;
@@ -73,7 +77,9 @@ export interface HandshakenBackend extends Asked {
 export interface SessionStart extends HandshakenClient {
   /** Agreed on. */
   readonly alpn: string | null;
+  /** Of the StartupMessage. */
   readonly user: string | null;
+  /** Of the StartupMessage; the user's name where that has none. */
   readonly database: string | null;
 }
 

@@ -334,10 +334,7 @@ export class ConfigReload {
     warnings: readonly ConfigDiagnostic[],
   ): void {
     const { logger } = this.#options;
-    const file = this.#source?.file ?? undefined;
-    for (const { keyPath: key, line, column, message } of warnings) {
-      logger.warn({ event: 'config.warning', file, key, line, column }, message);
-    }
+    tellWarnings(logger, this.#source?.file ?? null, warnings);
     for (const key of ignored) {
       logger.warn({ event: 'config.reload', key }, `${key} stays as it was until the next start`);
     }
@@ -360,6 +357,18 @@ export class ConfigReload {
     this.#toldFailure = String(error);
     const fields = { event: 'config.reload', result: 'failure', trigger, err: error };
     this.#options.logger.error(fields, 'the configuration was not reloaded; the one in use stays');
+  }
+}
+
+/** One line for each; without a file there is no place to name. */
+export function tellWarnings(
+  logger: Logger,
+  file: string | null,
+  warnings: readonly ConfigDiagnostic[],
+): void {
+  for (const { keyPath: key, line, column, message } of warnings) {
+    const place = file === null ? {} : { file, line, column };
+    logger.warn({ event: 'config.warning', ...place, key }, message);
   }
 }
 

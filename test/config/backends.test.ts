@@ -75,6 +75,13 @@ describe('named backends and rules', () => {
     expect(warningsOf(used)).toEqual([]);
   });
 
+  it('are none where a program may name them', async () => {
+    const file = writeConfig(route(LISTENER) + EU);
+    const found = async () => ({ problems: [], warnings: [] });
+    const { warnings } = await loadInspectedConfig(file, {}, found, { hasRouteHook: true });
+    expect(warnings).toEqual([]);
+  });
+
   it('are checked like everything else', () => {
     const source = [
       route(LISTENER),

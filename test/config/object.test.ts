@@ -8,7 +8,7 @@ import { copied, loadInspectedObject } from '../../src/config/object.ts';
 import { loadConfig } from '../../src/config/parse.ts';
 import { LISTENER, makeDirectory, route, writeConfig } from './fixture.ts';
 
-const CONTEXT = { environment: {}, directory: '/' };
+const CONTEXT = { environment: {}, directory: '/', hasRouteHook: false };
 const NOTHING_FOUND = async () => ({ problems: [], warnings: [] });
 
 function load(input: unknown, context = CONTEXT) {
@@ -49,7 +49,7 @@ backend = "archive"
     const directory = makeDirectory();
     const file = writeConfig(toml, directory);
     const input = JSON.parse(JSON.stringify(parse(toml)));
-    const { config, warnings } = await load(input, { environment: {}, directory });
+    const { config, warnings } = await load(input, { ...CONTEXT, directory });
     expect(config).toEqual(loadConfig(file, {}).config);
     expect(warnings).toEqual([]);
     expect(config.proxies[0]?.listener.sslKeyFiles).toEqual([join(directory, 'tls.key')]);
@@ -104,7 +104,7 @@ backend = "archive"
   });
 
   it('takes variables from the environment that is given, and conceals them in errors', async () => {
-    const context = { environment: { HOST: 'db.example', TOKEN: 'geheim' }, directory: '/' };
+    const context = { ...CONTEXT, environment: { HOST: 'db.example', TOKEN: 'geheim' } };
     const input = (address: string) => ({
       proxy: [{ listener: { bind_address: '127.0.0.1:0' }, backend: { address } }],
     });
@@ -122,7 +122,7 @@ backend = "archive"
     });
     const directory = makeDirectory();
     const input = withListener({ server_cert: 'tls.crt', server_key: 'tls.key' });
-    const loading = loadInspectedObject(input, { environment: {}, directory }, inspect);
+    const loading = loadInspectedObject(input, { ...CONTEXT, directory }, inspect);
     await expect(loading).rejects.toThrow(`proxy[0].listener.server_cert: ${message}`);
   });
 

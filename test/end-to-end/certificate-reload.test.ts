@@ -147,7 +147,10 @@ test('half a pair never wins, is told once, and the whole pair then does', async
   writeFileSync(`${cert}.new`, fresh.certPem);
   renameSync(`${cert}.new`, cert);
   const failure = await proxy.logged({ event: 'cert.reload', result: 'failure' });
-  expect(failure['trigger']).toBe('change');
+  expect(failure).toMatchObject({
+    trigger: 'change',
+    err: { type: 'PgtlsError', code: 'PGTLS_TLS_CONFIG_INVALID', message: expect.any(String) },
+  });
   expect(await served(proxy)).toBe('old');
   // Half of the key, written in place.
   writeFileSync(key, fresh.keyPem.slice(0, 80));

@@ -14,6 +14,7 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { ByteChannel } from '../support/byte-channel.ts';
 import { ListenerTls, plainBackend, type RouteText, type Table } from '../support/config.ts';
@@ -191,7 +192,7 @@ test('an error anywhere in the file leaves all as it was, and the log names it',
   await session(proxy.port('a'));
 });
 
-test('an address in use leaves all as it was', async () => {
+test('an address in use leaves all as it was, and once it is free the same file is put in force', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   onTestFinished(() => {
     other.close();
@@ -207,6 +208,10 @@ test('an address in use leaves all as it was', async () => {
   const failure = await proxy.logged({ event: 'config.reload', result: 'failure' });
   expect(failure['err']).toMatchObject({ code: 'PGTLS_BIND_FAILED' });
   await session(proxy.port('a'));
+  // As docs/migration.md has it: once its owner has ended, a reload is enough.
+  await promisify(other.close.bind(other))();
+  expect(await reload(proxy, next)).toBe('success');
+  await session(port);
 });
 
 test('keys that only a start can change are named, and the rest is changed', async () => {

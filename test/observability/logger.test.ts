@@ -1,6 +1,8 @@
 /** The shape of the log. */
 import { Writable } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
+import { ConfigError } from '../../src/config/diagnostics.ts';
+import { PgtlsError } from '../../src/errors.ts';
 import { createLogger } from '../../src/observability/logger.ts';
 
 function capture() {
@@ -45,6 +47,23 @@ describe('the log', () => {
     const { err: logged } = JSON.parse(lines[0] ?? '');
     expect(logged).toMatchObject({ message: expect.stringContaining('no'), code: 'C' });
     expect(JSON.stringify(logged)).toContain('because');
+  });
+
+  it('carries what pgtls throws with its type and code, once and without a stack', () => {
+    const { lines, destination } = capture();
+    const logger = createLogger({ level: 'error', format: 'json', destination });
+    const cause = new Error('no PEM in it');
+    const err = new PgtlsError('PGTLS_TLS_CONFIG_INVALID', 'no PEM in it', { cause });
+    logger.error({ event: 'cert.reload', err }, 'failed');
+    const place = { keyPath: 'workers', line: 1, column: 2, suggestion: null };
+    const diagnostics = [{ ...place, message: 'expected a number' }];
+    logger.error({ event: 'config.reload', err: new ConfigError('p.toml', diagnostics) }, 'failed');
+    const code = 'PGTLS_CONFIG_INVALID';
+    const message = 'p.toml:1:2: workers: expected a number';
+    expect(lines.map((line) => JSON.parse(line).err)).toEqual([
+      { type: 'PgtlsError', code: err.code, message: err.message },
+      { type: 'ConfigError', code, message, file: 'p.toml', diagnostics },
+    ]);
   });
 
   it('is for people when it is pretty', async () => {

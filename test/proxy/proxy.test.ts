@@ -333,18 +333,6 @@ describe('certificates', () => {
     });
   });
 
-  it('that cannot be read are told once, without a stack', async () => {
-    const fake = await start(config([proxyConfig('a')]));
-    const cause = new Error('no PEM in it');
-    fake.dataPlane.failReload = new PgtlsError('PGTLS_TLS_CONFIG_INVALID', 'no PEM in it', {
-      cause,
-    });
-    await fake.proxy.reloadCertificates();
-    const line = JSON.stringify(await fake.line('cert.reload'));
-    expect(line.split('no PEM in it')).toHaveLength(2);
-    expect(line).not.toContain('    at ');
-  });
-
   it('are told with their expiry once they have been read again', async () => {
     const identity = {
       routeId: 0,

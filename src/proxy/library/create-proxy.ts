@@ -8,7 +8,7 @@ import { inspectConfig } from '../../data-plane/data-plane.ts';
 import { PgtlsError } from '../../errors.ts';
 import type { ProxyHooks } from '../hooks.ts';
 import { type ProxyObserver, type Proxy as Running, startProxy, type ToldEvent } from '../proxy.ts';
-import type { ConfigSource, SourceConfig } from '../reload.ts';
+import { type ConfigSource, type SourceConfig, tellWarnings } from '../reload.ts';
 import type { BoundAddress } from '../running-proxy.ts';
 import { ProxyState } from '../state.ts';
 import { ProxyStatus } from '../status.ts';
@@ -177,10 +177,7 @@ class LibraryProxy implements PgtlsProxy {
     const source = noted(this.#source);
     const { config, warnings } = await this.#read(source);
     this.#logger.level = config.logLevel;
-    for (const { keyPath: key, line, column, message } of warnings) {
-      const place = source.file === null ? {} : { file: source.file, line, column };
-      this.#logger.warn({ event: 'config.warning', ...place, key }, message);
-    }
+    tellWarnings(this.#logger, source.file, warnings);
     // It may have been closed while it read.
     this.#checkOpen();
     return startProxy(config, {

@@ -54,10 +54,15 @@ export function checkedOptions(options: unknown): CheckedOptions {
   if (directory !== undefined && typeof directory !== 'string') {
     throw unexpected('options.directory', 'a path', directory);
   }
+  const asked = checkedHooks(hooks);
   return {
-    hooks: checkedHooks(hooks),
+    hooks: asked,
     logger: new LibraryLogger(checkedLogger(logger)),
-    source: { environment: checkedEnvironment(environment), directory: directory ?? '' },
+    source: {
+      environment: checkedEnvironment(environment),
+      directory: directory ?? '',
+      hasRouteHook: asked.route !== undefined,
+    },
   };
 }
 

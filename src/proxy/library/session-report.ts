@@ -9,15 +9,17 @@ export interface SessionTls {
   readonly cipher: string;
   /** Key exchange group; null where there was none. */
   readonly group: string | null;
+  /** Protocol agreed on by ALPN. */
   readonly alpn: string | null;
   /** Whether an earlier TLS session was resumed. */
   readonly resumed: boolean;
   /** Of the peer's certificate; null if it showed none. */
   readonly peerCertificate: {
+    /** Distinguished name. */
     readonly subject: string | null;
     /** Of the DER, lower-case hexadecimal. */
     readonly sha256: string | null;
-    /** Empty for a backend's. */
+    /** subjectAltName; empty for a backend's. */
     readonly sans: readonly string[];
   } | null;
 }
@@ -30,6 +32,7 @@ export interface SessionReport {
   readonly route: string;
   /** `host:port` or `unix:…`. */
   readonly clientAddr: string;
+  /** The address that the client connected to. */
   readonly listenerAddr: string;
   /** Of `[proxy.backends]`; null = `[proxy.backend]`. */
   readonly backend: string | null;
@@ -37,18 +40,21 @@ export interface SessionReport {
   readonly backendAddr: string | null;
   /** Server name (SNI) of the client. */
   readonly serverName: string | null;
+  /** Of the StartupMessage. */
   readonly user: string | null;
+  /** Of the StartupMessage; the user's name where that has none. */
   readonly database: string | null;
+  /** Of the StartupMessage. */
   readonly applicationName: string | null;
   /** null without TLS. */
   readonly clientTls: SessionTls | null;
   /** null without TLS. */
   readonly backendTls: SessionTls | null;
-  /** Plaintext from the client. */
+  /** Bytes from the client, as plaintext. */
   readonly bytesIn: number;
-  /** Plaintext from the backend. */
+  /** Bytes from the backend, as plaintext. */
   readonly bytesOut: number;
-  /** Since the hand-off to the data plane. */
+  /** Milliseconds since the hand-off to the data plane. */
   readonly durationMillis: number;
   /** Why it ended, as in `conn.close` of the log. */
   readonly reason: string;
@@ -62,8 +68,11 @@ export interface SessionReport {
   readonly error: string | null;
   /** The TLS alert that ended a leg. */
   readonly alert: {
+    /** From pgtls's point of view. */
     readonly direction: 'sent' | 'received';
+    /** The leg. */
     readonly side: 'client' | 'backend';
+    /** Its name in the TLS RFCs, such as `unknown_ca`. */
     readonly description: string;
   } | null;
   /** Why TLS failed; docs/errors.md has the words. */

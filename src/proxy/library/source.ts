@@ -26,10 +26,13 @@ export interface SourceOptions {
   readonly environment: Environment | null;
   /** Relative paths of an object start here. */
   readonly directory: string;
+  /** Whether backends may be named by a hook. */
+  readonly hasRouteHook: boolean;
 }
 
 /** Nothing is read yet, but an object is as it is now. Throws PGTLS_CONFIG_INVALID when it is neither. */
 export function sourceOf(config: PgtlsConfig, options: SourceOptions): ConfigSource {
+  const { hasRouteHook } = options;
   const environment = () => options.environment ?? processEnvironment();
   if (!hasFile(config)) {
     const input = copied(config);
@@ -37,13 +40,16 @@ export function sourceOf(config: PgtlsConfig, options: SourceOptions): ConfigSou
     return {
       file: null,
       load: (inspect) => {
-        const context = { environment: environment(), directory };
+        const context = { environment: environment(), directory, hasRouteHook };
         return loadInspectedObject(input, context, inspect);
       },
     };
   }
   const file = fileOf(config);
-  return { file, load: (inspect) => loadInspectedConfig(file, environment(), inspect) };
+  return {
+    file,
+    load: (inspect) => loadInspectedConfig(file, environment(), inspect, { hasRouteHook }),
+  };
 }
 
 /** The source as it is before its first reading, so that no change after it is missed. */

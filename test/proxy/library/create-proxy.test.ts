@@ -1,6 +1,6 @@
 /** createProxy without a PostgreSQL: what may be called when, what is refused, who is told, and that nobody else is bothered. */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,8 +10,11 @@ import {
   createProxy,
   type PgtlsConfig,
   type PgtlsConfigInput,
+  PgtlsError,
   type PgtlsProxy,
+  type ProxyHooks,
 } from '../../../src/index.ts';
+import { ListenerTls } from '../../support/config.ts';
 import { openTcp } from '../../support/raw-client.ts';
 
 const PLAIN = { bind_address: '127.0.0.1:0', sslmode: 'disable' } as const;
@@ -36,6 +39,20 @@ function recorded(proxy: PgtlsProxy): string[] {
 function portOf(addresses: readonly { address: string }[]): number {
   return Number(addresses[0]?.address.split(':').at(-1));
 }
+
+/** A folder that is gone when the test ends. */
+function directory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'pgtls-library-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+const toml = (name: string) => `
+[[proxy]]
+name = "${name}"
+listener = { bind_address = "127.0.0.1:0", sslmode = "disable" }
+backend = { address = "\${BACKEND}", sslmode = "disable" }
+`;
 
 /** Node.js's own answer to what nobody catches, for one test. */
 function uncaught(): unknown[] {
@@ -228,15 +245,18 @@ describe('listeners', () => {
 describe('the log', () => {
   const lines = () => {
     const written: [string, string][] = [];
-    const method = (level: string) => (fields: object) =>
-      void written.push([level, String(Reflect.get(fields, 'event'))]);
+    const fields: Record<string, unknown>[] = [];
+    const method = (level: string) => (all: object) => {
+      written.push([level, String(Reflect.get(all, 'event'))]);
+      fields.push({ ...all });
+    };
     const logger = {
       debug: method('debug'),
       info: method('info'),
       warn: method('warn'),
       error: method('error'),
     };
-    return { logger, written };
+    return { logger, written, fields };
   };
 
   it('goes to the logger that is given, from log_level on', async () => {
@@ -276,22 +296,76 @@ describe('the log', () => {
     await proxyFor({ proxy: [{ listener, backend: NOWHERE }] }, { logger }).listen();
     expect(written).toContainEqual(['warn', 'config.warning']);
   });
+
+  it.each(['listen', 'reload'])(
+    'has the doubts about an object without a place, those about a file with it: %s',
+    async (when) => {
+      const { logger, fields } = lines();
+      const listener = { ...PLAIN, unix_socket_mode: '0770' };
+      const key = 'proxy[0].listener.unix_socket_mode';
+      const doubtful = { proxy: [{ listener, backend: NOWHERE }] };
+      const file = join(directory(), 'pgtls.toml');
+      writeFileSync(file, `\n${toml('a').replace('" }', '", unix_socket_mode = "0770" }')}`);
+      const environment = { BACKEND: '127.0.0.1:1' };
+      for (const config of [doubtful, { file }]) {
+        const proxy = proxyFor(when === 'listen' ? config : CONFIG, { logger, environment });
+        await proxy.listen();
+        await (when === 'listen' ? null : proxy.reload(config));
+      }
+      const warnings = fields.filter(({ event }) => event === 'config.warning');
+      expect(warnings).toEqual([
+        { event: 'config.warning', key },
+        { event: 'config.warning', key, file, line: 5, column: expect.any(Number) },
+      ]);
+      expect(Object.keys(warnings[0] ?? {})).toEqual(['event', 'key']);
+    },
+  );
+
+  it('has no doubts about a backend that the hook route may name', async () => {
+    const { logger, fields } = lines();
+    const backends = { replica: NOWHERE };
+    const file = join(directory(), 'pgtls.toml');
+    writeFileSync(
+      file,
+      `${toml('a')}backends = { replica = { address = "db:1", sslmode = "disable" } }`,
+    );
+    const options = { logger, environment: { BACKEND: '127.0.0.1:1' } };
+    const warned = async (hooks: ProxyHooks) => {
+      fields.length = 0;
+      for (const config of [
+        { proxy: [{ name: 'a', listener: PLAIN, backend: NOWHERE, backends }] },
+        { file },
+      ]) {
+        const proxy = proxyFor(config, { ...options, hooks });
+        await proxy.listen();
+        await proxy.reload();
+      }
+      return fields.filter(({ event }) => event === 'config.warning').map(({ key }) => key);
+    };
+    expect(await warned({ route: () => 'replica' })).toEqual([]);
+    expect(await warned({ route: undefined })).toEqual(Array(4).fill('proxy[0].backends.replica'));
+  });
+
+  it('has what keeps certificates from being read, as an error', async () => {
+    const { logger, fields } = lines();
+    const tls = await ListenerTls.create();
+    onTestFinished(() => tls.remove());
+    const { certFile: ssl_cert_file, keyFile: ssl_key_file } = tls.server;
+    const listener = { bind_address: PLAIN.bind_address, ssl_cert_file, ssl_key_file };
+    const config: PgtlsConfigInput = { proxy: [{ listener, backend: NOWHERE }] };
+    await proxyFor(config, { logger }).listen();
+    const other = await tls.issue('other', { commonName: 'other', names: ['other'] });
+    tls.write('server.key', readFileSync(other.keyFile, 'utf8'), 0o600);
+    const failure = () =>
+      fields.find(({ event, result }) => event === 'cert.reload' && result === 'failure');
+    const options = { timeout: 45_000, interval: 20 };
+    const { err } = (await vi.waitUntil(failure, options)) ?? {};
+    expect(err).toBeInstanceOf(PgtlsError);
+    expect(err).toMatchObject({ code: 'PGTLS_TLS_CONFIG_INVALID' });
+  });
 });
 
 describe('a configuration', () => {
-  function directory(): string {
-    const path = mkdtempSync(join(tmpdir(), 'pgtls-library-'));
-    onTestFinished(() => rmSync(path, { recursive: true, force: true }));
-    return path;
-  }
-
-  const toml = (name: string) => `
-[[proxy]]
-name = "${name}"
-listener = { bind_address = "127.0.0.1:0", sslmode = "disable" }
-backend = { address = "\${BACKEND}", sslmode = "disable" }
-`;
-
   it('is copied when it is given', async () => {
     const config = { proxy: [{ name: 'before', listener: PLAIN, backend: NOWHERE }] };
     const proxy = proxyFor(config);
