@@ -221,7 +221,7 @@ export interface PgtlsConfigInput {
   readonly workers?: number | undefined;
   /** Client connections of the whole process. Default: 10000. */
   readonly max_client_conn?: number | undefined;
-  /** TLS handshakes at a time; a login storm queues here. Default: 256. */
+  /** TLS handshakes at a time; a login storm queues here. Fewer while CPUs are short. Default: 256. */
   readonly max_concurrent_handshakes?: number | undefined;
   /** From accept to the first ReadyForQuery. Default: "15s". */
   readonly client_login_timeout?: Duration | undefined;

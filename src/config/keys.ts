@@ -39,7 +39,7 @@ const TOP: KeyTable = {
   max_concurrent_handshakes: key(
     'integer',
     '256',
-    'TLS handshakes at a time; a login storm queues here.',
+    'TLS handshakes at a time; a login storm queues here. Fewer while CPUs are short.',
   ),
   client_login_timeout: key('duration', '"15s"', 'From accept to the first ReadyForQuery.'),
   shutdown_timeout: key(

@@ -37,6 +37,7 @@ function rounded(number: number, like: string): string {
 
 const SMALL = measured('Small queries (prepared point SELECT), all on one core');
 const BULK = measured('Bulk (COPY, rows of 1,000 bytes), all on one core');
+const BULK_NOT_PINNED = measured('Bulk (COPY, rows of 1,000 bytes), not pinned');
 const CONNECTIONS = measured('New TLS connections (with login), all on one core');
 const MEMORY = measured('Memory of idle TLS sessions, not pinned');
 const REST = measured('A process at rest, not pinned');
@@ -78,9 +79,12 @@ describe('the README', () => {
     ['small transaction, 1 session, CPU', figures(SMALL, '1 session', CPU)],
     ['small transaction, 16 sessions, CPU', figures(SMALL, '16 sessions', CPU)],
     ['the same, 99th percentile of latency', figures(SMALL, '16 sessions', 'p99 µs', 1000)],
+    ['with 64 sessions on the same core', figures(SMALL, '64 sessions', 'p99 µs', 1000)],
+    ['COPY out, on both CPUs', figures(BULK_NOT_PINNED, 'out', 'MB/s')],
     ['COPY out, CPU', figures(BULK, 'out', PER_GB)],
     ['COPY in, CPU', figures(BULK, 'in', PER_GB)],
     ['new TLS connection (ECDSA), CPU', figures(CONNECTIONS, 'ecdsa', PER_CONNECTION)],
+    ['idle TLS session, at 1,000', figures(MEMORY, '1000 idle', 'KiB/session')],
     ['idle TLS session, at 9,000', figures(MEMORY, '9000 idle', 'KiB/session')],
     ['process at rest', figures(REST, 'idle', 'MB PSS at rest')],
     ['start to listening', figures(REST, 'idle', 'ms until it listens')],

@@ -83,14 +83,19 @@ struct Place {
 }
 
 impl Admission {
-    pub(crate) fn new(max_client_conn: u32, max_concurrent_handshakes: usize) -> Arc<Self> {
+    /// Handshakes at a time are at most `max_concurrent_handshakes`, and at least `min_concurrent_handshakes` while CPUs are short.
+    pub(crate) fn new(
+        max_client_conn: u32,
+        min_concurrent_handshakes: usize,
+        max_concurrent_handshakes: usize,
+    ) -> Arc<Self> {
         let slots = max_concurrent_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             max_client_conn,
             live: AtomicU32::new(0),
             admitted: AtomicU32::new(0),
             per_address: Mutex::default(),
-            handshakes: HandshakeSlots::new(slots),
+            handshakes: HandshakeSlots::new(min_concurrent_handshakes, slots),
             refusals: Arc::new(Semaphore::new(slots)),
             cancels: Arc::new(Semaphore::new(slots)),
             unknown_cancels: Semaphore::new(slots / 2),

@@ -190,10 +190,18 @@ impl DataPlane {
     pub fn start(options: &DataPlaneOptions, hooks: Hooks) -> Result<Self, StartError> {
         let routes = RouteTable::default();
         routes.replace(&options.routes)?;
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let max_workers = if options.workers == 0 {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        } else {
+            options.workers
+        };
         let (farewells, farewell_inbox) = mpsc::channel(FAREWELL_QUEUE);
         let shared = Arc::new(Shared {
-            admission: Admission::new(options.max_client_conn, options.max_concurrent_handshakes),
+            admission: Admission::new(
+                options.max_client_conn,
+                max_workers,
+                options.max_concurrent_handshakes,
+            ),
             routes,
             cancels: CancelRegistry::default(),
             statement_cancels: Semaphore::new(MAX_STATEMENTS),
@@ -204,11 +212,7 @@ impl DataPlane {
             control: watch::Sender::new(Control::Run),
             events: hooks.events,
             farewells,
-            max_workers: if options.workers == 0 {
-                available
-            } else {
-                options.workers
-            },
+            max_workers,
             reports_tls: options.report_tls_established,
             is_closed: AtomicBool::new(false),
         });

@@ -2,13 +2,24 @@
 //!
 //! The queue is fair to routes first, then to addresses within a route: a login storm on one route, or of one address, holds up the
 //! others by about one handshake, however many wait before them.
+//!
+//! While the workers wait for CPUs more than they compute, there are fewer: a login costs the backend far more than a handshake costs here,
+//! and running sessions wait in line with all of that. Down to one for each worker, none of which anybody keeps for long (ADR 0028).
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+use crate::cpu_pressure::{self, Pressure};
+
+/// How long a handshake occupies a slot at most. One that takes longer waits for its client, not for our CPU.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The same while there are fewer slots than there may be: so many logins go on in any case.
+const SHORT_PATIENCE: Duration = Duration::from_millis(30);
 
 /// A bounded number of slots, and those who wait for one.
 #[derive(Debug)]
@@ -27,10 +38,14 @@ pub(crate) struct HandshakeSlot {
 /// Is sent its slot; nobody listens any more when the connection is over.
 type Waiter = oneshot::Sender<HandshakeSlot>;
 
-/// Nobody waits while a slot is free.
+/// Nobody waits while fewer than `limit` are taken.
 #[derive(Debug)]
 struct State {
-    free: usize,
+    taken: usize,
+    /// From `fewest` to `most`, as CPUs are to be had.
+    limit: usize,
+    fewest: usize,
+    most: usize,
     routes: Turns<u32, Turns<Option<IpAddr>, VecDeque<Waiter>>>,
 }
 
@@ -43,11 +58,15 @@ struct Turns<K, Q> {
 }
 
 impl HandshakeSlots {
-    pub(crate) fn new(slots: usize) -> Arc<Self> {
-        let routes = Turns::default();
+    /// `most` slots, and never less than `fewest` of them.
+    pub(crate) fn new(fewest: usize, most: usize) -> Arc<Self> {
+        let most = most.max(1);
         let state = Mutex::new(State {
-            free: slots.max(1),
-            routes,
+            taken: 0,
+            limit: most,
+            fewest: fewest.clamp(1, most),
+            most,
+            routes: Turns::default(),
         });
         Arc::new(Self { state })
     }
@@ -60,8 +79,7 @@ impl HandshakeSlots {
     ) -> Option<HandshakeSlot> {
         let waiting = {
             let mut state = self.lock();
-            if state.free > 0 {
-                state.free = state.free.saturating_sub(1);
+            if state.take() {
                 return Some(self.slot());
             }
             let (waiter, waiting) = oneshot::channel();
@@ -79,23 +97,41 @@ impl HandshakeSlots {
         }
     }
 
-    /// Gives the place to whose turn it is.
-    fn pass_on(self: &Arc<Self>) {
-        loop {
-            let next = {
-                let mut state = self.lock();
-                let next = state.next();
-                if next.is_none() {
-                    state.free = state.free.saturating_add(1);
-                }
-                next
-            };
-            let Some(waiter) = next else { return };
-            match waiter.send(self.slot()) {
-                Ok(()) => return,
-                Err(mut unwanted) => unwanted.slots = None,
+    /// How long a handshake that begins now may keep its slot.
+    pub(crate) fn patience(&self) -> Duration {
+        let state = self.lock();
+        if state.limit < state.most {
+            SHORT_PATIENCE
+        } else {
+            PATIENCE
+        }
+    }
+
+    /// Gives the place to whose turn it is, and those that `pressure` allows beyond it.
+    fn pass_on(self: &Arc<Self>, pressure: Option<Pressure>) {
+        {
+            let mut state = self.lock();
+            state.adapt(pressure);
+            state.give_back();
+        }
+        while let Some(waiter) = self.next() {
+            if let Err(mut unwanted) = waiter.send(self.slot()) {
+                unwanted.slots = None;
+                self.lock().give_back();
             }
         }
+    }
+
+    fn next(&self) -> Option<Waiter> {
+        let mut state = self.lock();
+        if !state.take() {
+            return None;
+        }
+        let next = state.next();
+        if next.is_none() {
+            state.give_back();
+        }
+        next
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,6 +140,28 @@ impl HandshakeSlots {
 }
 
 impl State {
+    fn take(&mut self) -> bool {
+        let is_free = self.taken < self.limit;
+        if is_free {
+            self.taken = self.taken.saturating_add(1);
+        }
+        is_free
+    }
+
+    fn give_back(&mut self) {
+        self.taken = self.taken.saturating_sub(1);
+    }
+
+    /// Half as many as are in use, or twice as many as there may be.
+    fn adapt(&mut self, pressure: Option<Pressure>) {
+        let limit = match pressure {
+            Some(Pressure::Starved) => self.limit.min(self.taken) / 2,
+            Some(Pressure::Relaxed) => self.limit.saturating_mul(2),
+            None => return,
+        };
+        self.limit = limit.clamp(self.fewest, self.most);
+    }
+
     fn next(&mut self) -> Option<Waiter> {
         self.routes.next(|addresses| {
             let waiter = addresses.next(|queue| (queue.pop_front(), queue.is_empty()));
@@ -147,7 +205,7 @@ impl<K: Copy + Eq + Hash, Q: Default> Turns<K, Q> {
 impl Drop for HandshakeSlot {
     fn drop(&mut self) {
         if let Some(slots) = self.slots.take() {
-            slots.pass_on();
+            slots.pass_on(cpu_pressure::of_this_thread());
         }
     }
 }
@@ -206,7 +264,7 @@ mod tests {
     }
 
     fn occupied() -> Arc<HandshakeSlots> {
-        let slots = HandshakeSlots::new(1);
+        let slots = HandshakeSlots::new(1, 1);
         let mut slot = take(&slots);
         slot.slots = None;
         slots
@@ -257,20 +315,77 @@ mod tests {
         let told = queue(&slots, 1, None);
         drop(slot);
         // Given a slot, and gone before it looked.
-        assert_eq!(slots.lock().free, 0);
+        assert_eq!(slots.lock().taken, 1);
         drop(told);
         let state = slots.lock();
-        assert_eq!(state.free, 1);
+        assert_eq!(state.taken, 0);
         assert!(state.routes.queues.is_empty() && state.routes.order.is_empty());
     }
 
     #[test]
     fn as_many_slots_as_there_are_can_be_had_at_once() {
-        let slots = HandshakeSlots::new(3);
+        let slots = HandshakeSlots::new(3, 3);
         let held: Vec<_> = (0..3).map(|_| take(&slots)).collect();
         let mut fourth = queue(&slots, 1, None);
         drop(held);
         assert!(poll(&mut fourth).is_some());
-        assert_eq!(slots.lock().free, 3);
+        drop(fourth);
+        assert_eq!(slots.lock().taken, 0);
+    }
+
+    /// Ends a handshake whose worker says this of its CPU.
+    fn end(mut slot: HandshakeSlot, pressure: Pressure) {
+        let slots = slot.slots.take().expect("a slot in use");
+        slots.pass_on(Some(pressure));
+    }
+
+    #[test]
+    fn while_cpus_are_short_there_are_half_as_many_at_each_look_but_never_too_few() {
+        let slots = HandshakeSlots::new(2, 64);
+        let held: Vec<_> = (0..20).map(|_| take(&slots)).collect();
+        let mut limits = Vec::new();
+        for slot in held {
+            end(slot, Pressure::Starved);
+            limits.push(slots.lock().limit);
+        }
+        assert_eq!(limits.get(..5).unwrap(), [10, 5, 2, 2, 2]);
+        assert_eq!(limits.last(), Some(&2));
+        let _both: Vec<_> = (0..2).map(|_| take(&slots)).collect();
+        let mut one_more = queue(&slots, 1, None);
+        assert!(poll(&mut one_more).is_none());
+    }
+
+    #[test]
+    fn once_cpus_are_to_be_had_those_who_wait_get_the_slots_that_come_back() {
+        let slots = HandshakeSlots::new(1, 8);
+        end(take(&slots), Pressure::Starved);
+        assert_eq!(slots.patience(), SHORT_PATIENCE);
+        let slot = take(&slots);
+        let mut waiting: Vec<_> = (0..9).map(|_| queue(&slots, 1, None)).collect();
+        let count = |waiting: &mut Vec<Waiting>| {
+            let mut served: Vec<_> = Vec::new();
+            waiting.retain_mut(|one| poll(one).map(|slot| served.push(slot)).is_none());
+            served
+        };
+        end(slot, Pressure::Relaxed);
+        let mut served = count(&mut waiting);
+        assert_eq!(served.len(), 2);
+        end(served.pop().expect("a slot"), Pressure::Relaxed);
+        served.extend(count(&mut waiting));
+        assert_eq!(served.len(), 4);
+        end(served.pop().expect("a slot"), Pressure::Relaxed);
+        served.extend(count(&mut waiting));
+        assert_eq!(served.len(), 7, "the rest");
+        assert_eq!(slots.patience(), PATIENCE);
+    }
+
+    #[test]
+    fn a_single_slot_stays_one_whatever_the_cpus_do() {
+        let slots = HandshakeSlots::new(4, 1);
+        end(take(&slots), Pressure::Starved);
+        end(take(&slots), Pressure::Relaxed);
+        let _held = take(&slots);
+        let mut one_more = queue(&slots, 1, None);
+        assert!(poll(&mut one_more).is_none());
     }
 }

@@ -8,6 +8,7 @@ mod backend;
 mod backends;
 mod connection;
 mod counters;
+mod cpu_pressure;
 mod data_plane;
 #[cfg(feature = "fault-injection")]
 pub mod fault;

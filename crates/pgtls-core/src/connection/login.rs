@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pgtls_tls::failure::TlsFailureReason;
 use pgtls_tls::stream::TrySend;
@@ -40,9 +40,6 @@ use crate::connection::user_map::check_user;
 use crate::connection::watch::Boundaries;
 use crate::data_plane::ClientEncryption;
 use crate::report::{CloseReason, FaultSide, Phase, TlsSide};
-
-/// How long a handshake occupies a slot at most. One that takes longer waits for its client, not for our CPU.
-const SLOT_TIME: Duration = Duration::from_secs(1);
 
 /// What became of a request.
 enum Answered {
@@ -165,13 +162,13 @@ async fn greet(
 ) -> Result<Client, Box<FailedClient>> {
     let (greeting, tls) = about_client_hello(greeting, context, journal).await?;
     let needs_slot = !is_over_limit && greeting.encryption != ClientEncryption::None;
+    let slots = context.shared.admission.handshakes();
     let mut slot = None;
     if needs_slot {
         if greeting.prefix.is_empty() {
             // A failure shows again, with its reason, when the handshake reads.
             let _ = greeting.socket.readable().await;
         }
-        let slots = context.shared.admission.handshakes();
         slot = slots
             .acquire(journal.route().id, || journal.client_ip())
             .await;
@@ -180,7 +177,7 @@ async fn greet(
     let result = {
         let tls = tls.as_ref().or(journal.route().listener_tls.as_ref());
         let mut handshake = pin!(accept_client(greeting, tls, context.scratch));
-        match timeout(SLOT_TIME, &mut handshake).await {
+        match timeout(slots.patience(), &mut handshake).await {
             Ok(result) => result,
             Err(_slow) => {
                 drop(slot.take());
