@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { capture } from './run.mjs';
 
 /** What is published last, once the packages that its installation asks for are there. */
@@ -25,7 +25,8 @@ export function distTag(version) {
 export function packagesIn(folder, version) {
   const packages = readdirSync(folder)
     .filter((file) => file.endsWith('.tgz'))
-    .map((file) => readPacked(join(folder, file)))
+    // Absolute: to npm, `folder/file.tgz` is a repository on GitHub.
+    .map((file) => readPacked(resolve(folder, file)))
     .sort(
       (a, b) => Number(a.name === MAIN) - Number(b.name === MAIN) || (a.name < b.name ? -1 : 1),
     );

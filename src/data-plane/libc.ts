@@ -60,12 +60,21 @@ export function libcOfThisHost(): string {
     : `musl${muslVersion()}`;
 }
 
+/** It would look up the names of all peers otherwise. What the program has set stays as it was. */
+function reportWithoutNetwork(): object {
+  const { report } = process;
+  const wanted: unknown = Reflect.get(report, 'excludeNetwork');
+  Reflect.set(report, 'excludeNetwork', true);
+  try {
+    return report.getReport();
+  } finally {
+    Reflect.set(report, 'excludeNetwork', wanted);
+  }
+}
+
 function reportedGlibc(): string | null {
   try {
-    const { report } = process;
-    // Otherwise it looks up the names of all peers.
-    Reflect.set(report, 'excludeNetwork', true);
-    const { header } = report.getReport() as { header?: { glibcVersionRuntime?: string } };
+    const { header } = reportWithoutNetwork() as { header?: { glibcVersionRuntime?: string } };
     return header?.glibcVersionRuntime ?? null;
   } catch {
     return null;

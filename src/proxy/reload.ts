@@ -224,7 +224,8 @@ export class ConfigReload {
         told.reloaded('config', error);
         this.#tellFailure(trigger, error);
       }
-      if (source !== null && source === this.#source) {
+      // The watch tries again by itself what it was that told.
+      if (trigger === 'request' && source !== null && source === this.#source) {
         // What failed may lie in another file than the one that is watched, and be put right there.
         this.#watch?.tryAgain();
       }

@@ -2,7 +2,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { distTag, packagesIn } from '../../scripts/lib/publishing.mjs';
 import { ROOT } from '../support/examples.ts';
@@ -36,7 +36,7 @@ class Release {
   }
 }
 
-describe('publishing a release', () => {
+describe('publishing a release', { timeout: 240_000 }, () => {
   let registry: PublishingRegistry;
   const release = new Release('1.2.3');
   const again = new Release('1.2.3', 'another build');
@@ -66,9 +66,10 @@ describe('publishing a release', () => {
       npm_config_fetch_retries: '0',
     };
     const script = join(ROOT, 'scripts/publish.mjs');
-    const args = [script, tarballs, `v${version}`, '--', '--access', 'public'];
+    // Relative, as the workflow says it.
+    const args = [script, basename(tarballs), `v${version}`, '--', '--access', 'public'];
     return new Promise((resolve) => {
-      execFile(process.execPath, args, { env }, (error, stdout, stderr) => {
+      execFile(process.execPath, args, { env, cwd: dirname(tarballs) }, (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : Number(error.code), output: `${stdout}${stderr}` });
       });
     });

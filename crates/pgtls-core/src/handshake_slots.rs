@@ -2,24 +2,17 @@
 //!
 //! The queue is fair to routes first, then to addresses within a route: a login storm on one route, or of one address, holds up the
 //! others by about one handshake, however many wait before them.
-//!
-//! While the workers wait for CPUs more than they compute, there are fewer: a login costs the backend far more than a handshake costs here,
-//! and running sessions wait in line with all of that. Down to one for each worker, none of which anybody keeps for long (ADR 0028).
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::cpu_pressure::{self, Pressure};
-
-/// How long a handshake occupies a slot at most. One that takes longer waits for its client, not for our CPU.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The same while there are fewer slots than there may be: so many logins go on in any case.
-const SHORT_PATIENCE: Duration = Duration::from_millis(30);
+use crate::handshake_limit::HandshakeLimit;
 
 /// A bounded number of slots, and those who wait for one.
 #[derive(Debug)]
@@ -36,16 +29,17 @@ pub(crate) struct HandshakeSlot {
 }
 
 /// Is sent its slot; nobody listens any more when the connection is over.
-type Waiter = oneshot::Sender<HandshakeSlot>;
+#[derive(Debug)]
+struct Waiter {
+    since: Instant,
+    sender: oneshot::Sender<HandshakeSlot>,
+}
 
-/// Nobody waits while fewer than `limit` are taken.
+/// Nobody waits while `limit` allows one more than are taken.
 #[derive(Debug)]
 struct State {
     taken: usize,
-    /// From `fewest` to `most`, as CPUs are to be had.
-    limit: usize,
-    fewest: usize,
-    most: usize,
+    limit: HandshakeLimit,
     routes: Turns<u32, Turns<Option<IpAddr>, VecDeque<Waiter>>>,
 }
 
@@ -60,12 +54,9 @@ struct Turns<K, Q> {
 impl HandshakeSlots {
     /// `most` slots, and never less than `fewest` of them.
     pub(crate) fn new(fewest: usize, most: usize) -> Arc<Self> {
-        let most = most.max(1);
         let state = Mutex::new(State {
             taken: 0,
-            limit: most,
-            fewest: fewest.clamp(1, most),
-            most,
+            limit: HandshakeLimit::new(fewest, most),
             routes: Turns::default(),
         });
         Arc::new(Self { state })
@@ -79,12 +70,16 @@ impl HandshakeSlots {
     ) -> Option<HandshakeSlot> {
         let waiting = {
             let mut state = self.lock();
+            if state.routes.order.is_empty() {
+                state.limit.forget_what_is_stale();
+            }
             if state.take() {
                 return Some(self.slot());
             }
-            let (waiter, waiting) = oneshot::channel();
+            let (sender, waiting) = oneshot::channel();
+            let since = Instant::now();
             let route = state.routes.queue(route_id);
-            route.queue(address()).push_back(waiter);
+            route.queue(address()).push_back(Waiter { since, sender });
             waiting
         };
         // The queue lives as long as `self`.
@@ -99,23 +94,20 @@ impl HandshakeSlots {
 
     /// How long a handshake that begins now may keep its slot.
     pub(crate) fn patience(&self) -> Duration {
-        let state = self.lock();
-        if state.limit < state.most {
-            SHORT_PATIENCE
-        } else {
-            PATIENCE
-        }
+        self.lock().limit.patience()
     }
 
     /// Gives the place to whose turn it is, and those that `pressure` allows beyond it.
     fn pass_on(self: &Arc<Self>, pressure: Option<Pressure>) {
         {
             let mut state = self.lock();
-            state.adapt(pressure);
+            if let Some(pressure) = pressure {
+                state.limit.adapt(pressure);
+            }
             state.give_back();
         }
         while let Some(waiter) = self.next() {
-            if let Err(mut unwanted) = waiter.send(self.slot()) {
+            if let Err(mut unwanted) = waiter.sender.send(self.slot()) {
                 unwanted.slots = None;
                 self.lock().give_back();
             }
@@ -128,8 +120,9 @@ impl HandshakeSlots {
             return None;
         }
         let next = state.next();
-        if next.is_none() {
-            state.give_back();
+        match &next {
+            Some(waiter) => state.limit.note_wait(waiter.since.elapsed()),
+            None => state.give_back(),
         }
         next
     }
@@ -141,7 +134,7 @@ impl HandshakeSlots {
 
 impl State {
     fn take(&mut self) -> bool {
-        let is_free = self.taken < self.limit;
+        let is_free = self.limit.allows(self.taken);
         if is_free {
             self.taken = self.taken.saturating_add(1);
         }
@@ -150,16 +143,6 @@ impl State {
 
     fn give_back(&mut self) {
         self.taken = self.taken.saturating_sub(1);
-    }
-
-    /// Half as many as are in use, or twice as many as there may be.
-    fn adapt(&mut self, pressure: Option<Pressure>) {
-        let limit = match pressure {
-            Some(Pressure::Starved) => self.limit.min(self.taken) / 2,
-            Some(Pressure::Relaxed) => self.limit.saturating_mul(2),
-            None => return,
-        };
-        self.limit = limit.clamp(self.fewest, self.most);
     }
 
     fn next(&mut self) -> Option<Waiter> {
@@ -340,52 +323,24 @@ mod tests {
     }
 
     #[test]
-    fn while_cpus_are_short_there_are_half_as_many_at_each_look_but_never_too_few() {
-        let slots = HandshakeSlots::new(2, 64);
-        let held: Vec<_> = (0..20).map(|_| take(&slots)).collect();
-        let mut limits = Vec::new();
-        for slot in held {
-            end(slot, Pressure::Starved);
-            limits.push(slots.lock().limit);
-        }
-        assert_eq!(limits.get(..5).unwrap(), [10, 5, 2, 2, 2]);
-        assert_eq!(limits.last(), Some(&2));
-        let _both: Vec<_> = (0..2).map(|_| take(&slots)).collect();
-        let mut one_more = queue(&slots, 1, None);
-        assert!(poll(&mut one_more).is_none());
-    }
-
-    #[test]
     fn once_cpus_are_to_be_had_those_who_wait_get_the_slots_that_come_back() {
-        let slots = HandshakeSlots::new(1, 8);
+        let slots = HandshakeSlots::new(1, 4);
         end(take(&slots), Pressure::Starved);
-        assert_eq!(slots.patience(), SHORT_PATIENCE);
+        end(take(&slots), Pressure::Starved);
         let slot = take(&slots);
-        let mut waiting: Vec<_> = (0..9).map(|_| queue(&slots, 1, None)).collect();
-        let count = |waiting: &mut Vec<Waiting>| {
-            let mut served: Vec<_> = Vec::new();
+        let mut waiting: Vec<_> = (0..5).map(|_| queue(&slots, 1, None)).collect();
+        let mut serve = || {
+            let mut served = Vec::new();
             waiting.retain_mut(|one| poll(one).map(|slot| served.push(slot)).is_none());
             served
         };
         end(slot, Pressure::Relaxed);
-        let mut served = count(&mut waiting);
-        assert_eq!(served.len(), 2);
-        end(served.pop().expect("a slot"), Pressure::Relaxed);
-        served.extend(count(&mut waiting));
-        assert_eq!(served.len(), 4);
-        end(served.pop().expect("a slot"), Pressure::Relaxed);
-        served.extend(count(&mut waiting));
-        assert_eq!(served.len(), 7, "the rest");
-        assert_eq!(slots.patience(), PATIENCE);
-    }
-
-    #[test]
-    fn a_single_slot_stays_one_whatever_the_cpus_do() {
-        let slots = HandshakeSlots::new(4, 1);
-        end(take(&slots), Pressure::Starved);
-        end(take(&slots), Pressure::Relaxed);
-        let _held = take(&slots);
-        let mut one_more = queue(&slots, 1, None);
-        assert!(poll(&mut one_more).is_none());
+        let mut held = serve();
+        assert_eq!(held.len(), 2);
+        end(held.pop().expect("a slot"), Pressure::Relaxed);
+        held.extend(serve());
+        assert_eq!(held.len(), 4, "the slots there may be");
+        drop(held);
+        assert_eq!(serve().len(), 0, "all five had their turn");
     }
 }

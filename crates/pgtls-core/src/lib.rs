@@ -12,6 +12,7 @@ mod cpu_pressure;
 mod data_plane;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+mod handshake_limit;
 mod handshake_slots;
 mod messages;
 mod metrics;

@@ -176,10 +176,10 @@ class LibraryProxy implements PgtlsProxy {
   async #start(): Promise<Running> {
     const source = noted(this.#source);
     const { config, warnings } = await this.#read(source);
-    this.#logger.level = config.logLevel;
-    tellWarnings(this.#logger, source.file, warnings);
     // It may have been closed while it read.
     this.#checkOpen();
+    this.#logger.level = config.logLevel;
+    tellWarnings(this.#logger, source.file, warnings);
     return startProxy(config, {
       logger: this.#logger,
       hooks: this.#hooks,
