@@ -35,6 +35,8 @@ export type NumberName =
   | 'pgtls_sni_total'
   | 'pgtls_tls_handshakes_total'
   | 'pgtls_tls_handshake_failures_total'
+  | 'pgtls_tls_handshakes_limit'
+  | 'pgtls_tls_handshakes_waiting'
   | 'pgtls_tls_connections'
   | 'pgtls_certificate_not_before_timestamp_seconds'
   | 'pgtls_certificate_not_after_timestamp_seconds'
@@ -123,6 +125,16 @@ export const METRICS: Readonly<Record<MetricName, MetricDescription>> = {
     'counter',
     'route side reason',
     'TLS handshakes that failed.',
+  ),
+  pgtls_tls_handshakes_limit: describe(
+    'gauge',
+    '',
+    'How many handshakes with clients may go on at a time at present.',
+  ),
+  pgtls_tls_handshakes_waiting: describe(
+    'gauge',
+    '',
+    'Client connections that wait for their turn to shake hands.',
   ),
   pgtls_tls_connections: describe(
     'gauge',

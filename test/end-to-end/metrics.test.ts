@@ -16,7 +16,7 @@ import {
   readError,
   startSession,
 } from '../support/raw-client.ts';
-import { RunningProxy } from '../support/running-proxy.ts';
+import { proxyForTest, RunningProxy } from '../support/running-proxy.ts';
 import { until } from '../support/until.ts';
 import { cancelRequest, message, SSL_REQUEST, startupMessage } from '../support/wire.ts';
 
@@ -250,6 +250,37 @@ test('CancelRequests are counted by how they came and what became of them', asyn
   expect(counted({ route, transport: 'tls', result: 'forwarded' })).toBe(1);
   expect(counted({ route: 'down', transport: 'plaintext', result: 'failed' })).toBe(1);
   expect(after.sum('pgtls_negotiations_total', { route, type: 'cancel' })).toBe(1);
+});
+
+test('connections that wait for their turn to shake hands are counted, and how many may at a time', async () => {
+  const routes = [{ name: 'plain', backend: plainBackend(material().plain.port) }];
+  const narrow = await proxyForTest(
+    `${tls.config(routes, { max_concurrent_handshakes: 1 })}\n${ADMIN}`,
+  );
+  const admin = await adminPort(narrow);
+  const levels = async () => {
+    const scrape = await Scrape.of(admin);
+    return [
+      scrape.sum('pgtls_tls_handshakes_limit'),
+      scrape.sum('pgtls_tls_handshakes_waiting'),
+    ] as const;
+  };
+  expect(await levels()).toEqual([1, 0]);
+  const begin = async () => {
+    const client = await openTcp(narrow.port('plain'));
+    onTestFinished(() => client.destroy());
+    await client.write(SSL_REQUEST);
+    await client.read(1);
+    await client.write(Buffer.from([0x16]));
+    return client;
+  };
+  // Each has the one slot for a second, as it says no more.
+  const clients = await Promise.all([begin(), begin(), begin(), begin()]);
+  await until('three wait', async () => ((await levels())[1] === 3 ? true : null));
+  for (const client of clients) {
+    client.destroy();
+  }
+  await until('nobody waits', async () => ((await levels())[1] === 0 ? true : null));
 });
 
 test('every accepted connection is open or closed for one reason', async () => {

@@ -69,6 +69,8 @@ export class FakeDataPlane implements DataPlane {
       supervisorRestarts: 0,
       keeperRestarts: 0,
       liveSessions: this.liveSessions,
+      handshakesLimit: 256,
+      handshakesWaiting: 0,
       tlsConnections: [],
       routes: [],
     };

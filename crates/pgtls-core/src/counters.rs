@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::handshake_slots::HandshakeQueue;
 use crate::metrics::{RouteMeters, RouteMetrics, TlsConnectionCount};
 
 /// Counts of one route.
@@ -94,6 +95,8 @@ pub struct Snapshot {
     pub keeper_restarts: u64,
     /// Sessions of all routes.
     pub live_sessions: u32,
+    /// Handshakes with clients: their limit, and who waits.
+    pub handshakes: HandshakeQueue,
     /// TLS legs of connections that are open now, as far as there are any.
     pub tls_connections: Vec<TlsConnectionCount>,
     /// Per route, in the order of the options.

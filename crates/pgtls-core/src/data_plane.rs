@@ -307,6 +307,7 @@ impl DataPlane {
             supervisor_restarts: self.shared.workers.supervisor_restarts(),
             keeper_restarts: self.shared.workers.keeper_restarts(),
             live_sessions: self.shared.admission.live(),
+            handshakes: self.shared.admission.handshakes().snapshot(),
             tls_connections: self.shared.tls_connections.snapshot(),
             routes: self.shared.routes.snapshot(),
         }

@@ -40,6 +40,11 @@ impl HandshakeLimit {
         }
     }
 
+    /// How many may go on now.
+    pub(crate) fn now(&self) -> usize {
+        self.now
+    }
+
     pub(crate) fn allows(&self, taken: usize) -> bool {
         taken < self.now
     }

@@ -21,6 +21,15 @@ pub(crate) struct HandshakeSlots {
     state: Mutex<State>,
 }
 
+/// How handshakes with clients go on at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeQueue {
+    /// How many may go on at a time.
+    pub limit: u32,
+    /// Connections that wait for their turn.
+    pub waiting: u32,
+}
+
 /// One handshake's place, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct HandshakeSlot {
@@ -70,9 +79,7 @@ impl HandshakeSlots {
     ) -> Option<HandshakeSlot> {
         let waiting = {
             let mut state = self.lock();
-            if state.routes.order.is_empty() {
-                state.limit.forget_what_is_stale();
-            }
+            state.forget_what_is_stale();
             if state.take() {
                 return Some(self.slot());
             }
@@ -95,6 +102,16 @@ impl HandshakeSlots {
     /// How long a handshake that begins now may keep its slot.
     pub(crate) fn patience(&self) -> Duration {
         self.lock().limit.patience()
+    }
+
+    /// The limit and the queue as they are now; takes as long as the queue is.
+    pub(crate) fn snapshot(&self) -> HandshakeQueue {
+        let mut state = self.lock();
+        state.forget_what_is_stale();
+        HandshakeQueue {
+            limit: u32::try_from(state.limit.now()).unwrap_or(u32::MAX),
+            waiting: u32::try_from(state.waiting()).unwrap_or(u32::MAX),
+        }
     }
 
     /// Gives the place to whose turn it is, and those that `pressure` allows beyond it.
@@ -143,6 +160,20 @@ impl State {
 
     fn give_back(&mut self) {
         self.taken = self.taken.saturating_sub(1);
+    }
+
+    /// As long as somebody waits, the limit is looked at whenever a slot comes back.
+    fn forget_what_is_stale(&mut self) {
+        if self.routes.order.is_empty() {
+            self.limit.forget_what_is_stale();
+        }
+    }
+
+    /// Without those who gave up and were not passed over yet.
+    fn waiting(&self) -> usize {
+        let addresses = self.routes.queues.values();
+        let waiters = addresses.flat_map(|of_route| of_route.queues.values().flatten());
+        waiters.filter(|one| !one.sender.is_closed()).count()
     }
 
     fn next(&mut self) -> Option<Waiter> {
@@ -292,7 +323,9 @@ mod tests {
         let slots = occupied();
         let gone: Vec<_> = (0..10_000).map(|_| queue(&slots, 1, None)).collect();
         let mut stays = queue(&slots, 1, None);
+        assert_eq!(slots.snapshot().waiting, 10_001);
         drop(gone);
+        assert_eq!(slots.snapshot().waiting, 1);
         drop(take_last(&slots));
         let slot = poll(&mut stays).expect("its turn");
         let told = queue(&slots, 1, None);
@@ -327,6 +360,7 @@ mod tests {
         let slots = HandshakeSlots::new(1, 4);
         end(take(&slots), Pressure::Starved);
         end(take(&slots), Pressure::Starved);
+        assert_eq!(slots.snapshot().limit, 1);
         let slot = take(&slots);
         let mut waiting: Vec<_> = (0..5).map(|_| queue(&slots, 1, None)).collect();
         let mut serve = || {

@@ -29,6 +29,7 @@ pub use counters::{RouteSnapshot, Snapshot};
 pub use data_plane::{
     ClientEncryption, DataPlane, DrainReport, Event, EventSink, Handoff, Hooks, StartError,
 };
+pub use handshake_slots::HandshakeQueue;
 pub use metrics::{
     CancelOutcome, ConnectFailure, HistogramSnapshot, RouteMetrics, ServerNameMatch,
     TlsConnectionCount, TlsFailureCount, TlsHandshakeCount, TlsMetrics,

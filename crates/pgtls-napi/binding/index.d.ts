@@ -286,6 +286,10 @@ export interface DataPlaneSnapshot {
   keeperRestarts: number
   /** Sessions of all routes. */
   liveSessions: number
+  /** How many handshakes with clients may go on at a time. */
+  handshakesLimit: number
+  /** Connections that wait for their turn. */
+  handshakesWaiting: number
   /** TLS legs of connections that are open now, as far as there are any. */
   tlsConnections: Array<TlsConnectionCount>
   /** Per route, by id. */

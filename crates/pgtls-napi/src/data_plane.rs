@@ -53,6 +53,10 @@ pub struct DataPlaneSnapshot {
     pub keeper_restarts: f64,
     /// Sessions of all routes.
     pub live_sessions: u32,
+    /// How many handshakes with clients may go on at a time.
+    pub handshakes_limit: u32,
+    /// Connections that wait for their turn.
+    pub handshakes_waiting: u32,
     /// TLS legs of connections that are open now, as far as there are any.
     pub tls_connections: Vec<TlsConnectionCount>,
     /// Per route, by id.
@@ -201,6 +205,8 @@ impl DataPlane {
             supervisor_restarts: number(snapshot.supervisor_restarts),
             keeper_restarts: number(snapshot.keeper_restarts),
             live_sessions: snapshot.live_sessions,
+            handshakes_limit: snapshot.handshakes.limit,
+            handshakes_waiting: snapshot.handshakes.waiting,
             tls_connections: snapshot
                 .tls_connections
                 .into_iter()

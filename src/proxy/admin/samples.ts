@@ -40,6 +40,8 @@ export function samplesOf(sources: SampleSources): Samples {
   const each = <Sample>(of: (route: RouteReading) => readonly Sample[]): Sample[] =>
     routes.flatMap(of);
   const counted = (route: RouteReading) => counts.of(route.name);
+  const once = (value: (seen: Reading) => number) =>
+    reading === null ? [] : [one(value(reading))];
   const config = status.reloads('config');
   const certificates = status.reloads('certificates');
   return {
@@ -50,7 +52,9 @@ export function samplesOf(sources: SampleSources): Samples {
     pgtls_config_reloads_total: reloadSamples(config, {}),
     pgtls_config_last_reload_successful: [one(lastSuccessful(config))],
     pgtls_config_last_reload_success_timestamp_seconds: [one(config.lastSuccessAtMillis / 1_000)],
-    pgtls_client_connections_limit: reading === null ? [] : [one(reading.maxClientConn)],
+    pgtls_client_connections_limit: once(({ maxClientConn }) => maxClientConn),
+    pgtls_tls_handshakes_limit: once(({ handshakesLimit }) => handshakesLimit),
+    pgtls_tls_handshakes_waiting: once(({ handshakesWaiting }) => handshakesWaiting),
     pgtls_certificate_not_before_timestamp_seconds: beginningSamples(status.inspection, routes),
     pgtls_certificate_not_after_timestamp_seconds: endSamples(status.inspection, routes),
     pgtls_certificate_reloads_total: each(({ name }) =>
@@ -59,7 +63,7 @@ export function samplesOf(sources: SampleSources): Samples {
     pgtls_certificate_last_reload_successful: each(({ name }) => [
       one(lastSuccessful(certificates), { route: name }),
     ]),
-    pgtls_worker_restarts_total: reading === null ? [] : [one(reading.workerRestarts)],
+    pgtls_worker_restarts_total: once(({ workerRestarts }) => workerRestarts),
     pgtls_log_lines_dropped_total: [one(droppedLogLines)],
   };
 }
