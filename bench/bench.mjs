@@ -72,7 +72,7 @@ function sizeOf(cpus) {
     sessions: quick ? [1, 16] : [1, 16, 64],
     idleCounts: quick ? [1000] : [1000, 9000],
     settleSeconds: quick ? 4 : 25,
-    warmUpConnections: quick ? 50 : 1500,
+    warmUpConnections: quick ? 50 : 3000,
     restSettleSeconds: quick ? 2 : 20,
     restSeconds: quick ? 2 : 10,
     activeCounts: quick ? [4] : [1, 4, 16, 64, 256],
